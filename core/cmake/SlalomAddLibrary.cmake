@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# slalom_add_library(<component>
+#   SOURCES <file>... [INCLUDE_DIR <dir>] [PUBLIC <lib>...] [PRIVATE <lib>...] [HEADER_ONLY <lib>...])
+#
+# Creates the target slalom_<component> with the alias slalom::<component>, the project's warnings,
+# its place in the export set, and the installation of its headers (INCLUDE_DIR, default `include`).
+# PUBLIC and PRIVATE are link libraries as in target_link_libraries; HEADER_ONLY libraries are
+# private ones that leave no trace in the installed package, so that a consumer need not have them.
+function(slalom_add_library component)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "INCLUDE_DIR" "SOURCES;PUBLIC;PRIVATE;HEADER_ONLY")
+  if(NOT arg_INCLUDE_DIR)
+    set(arg_INCLUDE_DIR include)
+  endif()
+  set(target slalom_${component})
+  add_library(${target} ${arg_SOURCES})
+  add_library(slalom::${component} ALIAS ${target})
+  set_target_properties(
+    ${target}
+    PROPERTIES EXPORT_NAME ${component}
+               CXX_EXTENSIONS OFF
+               POSITION_INDEPENDENT_CODE ON)
+  target_compile_features(${target} PUBLIC cxx_std_20)
+  target_include_directories(
+    ${target}
+    PUBLIC $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/${arg_INCLUDE_DIR}>
+           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
+    PRIVATE ${CMAKE_CURRENT_SOURCE_DIR}/src)
+  target_link_libraries(
+    ${target}
+    PUBLIC ${arg_PUBLIC}
+    PRIVATE ${arg_PRIVATE})
+  foreach(lib IN LISTS arg_HEADER_ONLY)
+    target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:${lib}>)
+  endforeach()
+  slalom_warnings(${target})
+  set_property(GLOBAL APPEND PROPERTY SLALOM_COMPONENTS ${component})
+  if(SLALOM_INSTALL)
+    install(
+      TARGETS ${target}
+      EXPORT slalom_${component}_targets
+      ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+      LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+      RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    # One export file per component: a consumer of core alone must not have to find what another
+    # component links.
+    install(
+      EXPORT slalom_${component}_targets
+      NAMESPACE slalom::
+      FILE slalomTargets-${component}.cmake
+      DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/slalom)
+    if(IS_DIRECTORY "${CMAKE_CURRENT_SOURCE_DIR}/${arg_INCLUDE_DIR}")
+      install(
+        DIRECTORY ${arg_INCLUDE_DIR}/
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+        FILES_MATCHING
+        PATTERN "*.hpp")
+    endif()
+  endif()
+endfunction()

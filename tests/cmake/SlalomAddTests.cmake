@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+
+# slalom_add_tests(<folder> LIBRARIES <target>...)
+#
+# Builds slalom_test_<folder> from <folder>/test_*.cpp and registers one ctest entry
+# `<folder>.<noun>` per file test_<noun>.cpp. Every test case of the file carries the tag [<noun>],
+# which is how the entry finds its cases. Cases tagged [slow] are left out of it; they make up the
+# entry `<folder>.<noun>.slow` (label `slow`), which only `ctest -C slow -L slow` runs.
+# Libraries that this build does not have are left out (the sources may ask for SLALOM_HAS_MODULES
+# and SLALOM_HAS_CLI). The ctest label is the folder's name.
+function(slalom_add_tests folder)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LIBRARIES")
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/test_*.cpp)
+  if(NOT sources)
+    return()
+  endif()
+  set(target slalom_test_${folder})
+  add_executable(${target} ${sources})
+  foreach(library IN LISTS arg_LIBRARIES)
+    if(TARGET ${library})
+      target_link_libraries(${target} PRIVATE ${library})
+    endif()
+  endforeach()
+  if(TARGET Catch2::Catch2WithMain)
+    target_link_libraries(${target} PRIVATE Catch2::Catch2WithMain)
+  else()
+    target_sources(${target} PRIVATE support/catch_main.cpp)
+    target_link_libraries(${target} PRIVATE Catch2::Catch2)
+  endif()
+  target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_compile_definitions(
+    ${target}
+    PRIVATE SLALOM_DATA_DEFAULT="${SLALOM_DATA_DEFAULT}"
+            SLALOM_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
+            SLALOM_HAS_MODULES=$<TARGET_EXISTS:slalom_modules>
+            SLALOM_HAS_CLI=$<TARGET_EXISTS:slalom_cli>)
+  if(TARGET slalom)
+    # The program under test, for those who run it as a process.
+    target_compile_definitions(${target} PRIVATE SLALOM_EXECUTABLE="$<TARGET_FILE:slalom>")
+    add_dependencies(${target} slalom)
+  endif()
+  set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
+  slalom_warnings(${target})
+
+  # An entry whose filter finds no test must fail: Catch2 3 does so itself.
+  set(strict)
+  if(Catch2_VERSION VERSION_LESS 3)
+    set(strict -w NoTests)
+  endif()
+
+  foreach(source IN LISTS sources)
+    get_filename_component(noun ${source} NAME_WE)
+    string(REGEX REPLACE "^test_" "" noun ${noun})
+    file(READ ${source} text)
+    string(REGEX REPLACE "\"[^\"\n]*\\[slow\\][^\"\n]*\"" "" fast "${text}")
+    if(fast MATCHES "\\[${noun}\\]" OR text STREQUAL fast)
+      add_test(NAME ${folder}.${noun} COMMAND ${target} "[${noun}]~[slow]" ${strict})
+      set_tests_properties(
+        ${folder}.${noun} PROPERTIES LABELS ${folder} TIMEOUT 300 ENVIRONMENT OMP_NUM_THREADS=1)
+    endif()
+    if(NOT text STREQUAL fast)
+      add_test(
+        NAME ${folder}.${noun}.slow
+        COMMAND ${target} "[${noun}][slow]" ${strict}
+        CONFIGURATIONS slow)
+      set_tests_properties(
+        ${folder}.${noun}.slow PROPERTIES LABELS "${folder};slow" TIMEOUT 3600
+                                          ENVIRONMENT OMP_NUM_THREADS=1)
+    endif()
+  endforeach()
+endfunction()
