@@ -4,7 +4,7 @@
 #   SOURCES <file>... [INCLUDE_DIR <dir>] [PUBLIC <lib>...] [PRIVATE <lib>...] [HEADER_ONLY <lib>...])
 #
 # Creates the target slalom_<component> with the alias slalom::<component>, the project's warnings,
-# its place in the export set, and the installation of its headers (INCLUDE_DIR, default `include`).
+# its place in the package, and the installation of its headers (INCLUDE_DIR, default `include`).
 # PUBLIC and PRIVATE are link libraries as in target_link_libraries; HEADER_ONLY libraries are
 # private ones that leave no trace in the installed package, so that a consumer need not have them.
 function(slalom_add_library component)
@@ -56,5 +56,29 @@ function(slalom_add_library component)
         FILES_MATCHING
         PATTERN "*.hpp")
     endif()
+  endif()
+endfunction()
+
+# slalom_add_program(<name> SOURCES <file>... LIBRARIES <lib>...)
+#
+# A program in <build>/bin, installed with a run path that finds LibTorch where this build found it if
+# (and only if) the program links slalom::modules.
+function(slalom_add_program name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
+  add_executable(${name} ${arg_SOURCES})
+  target_link_libraries(${name} PRIVATE ${arg_LIBRARIES})
+  set_target_properties(${name} PROPERTIES CXX_EXTENSIONS OFF RUNTIME_OUTPUT_DIRECTORY
+                                                              "${PROJECT_BINARY_DIR}/bin")
+  set(rpath "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+  if("slalom::modules" IN_LIST arg_LIBRARIES OR "slalom::workflows" IN_LIST arg_LIBRARIES)
+    get_filename_component(torch_lib "${Torch_DIR}/../../../lib" ABSOLUTE)
+    if(EXISTS "${torch_lib}/libtorch_cpu.so" AND NOT torch_lib MATCHES "^/usr/")
+      list(APPEND rpath "${torch_lib}")
+    endif()
+  endif()
+  set_target_properties(${name} PROPERTIES INSTALL_RPATH "${rpath}")
+  slalom_warnings(${name})
+  if(SLALOM_INSTALL)
+    install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
   endif()
 endfunction()

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-# The search for LibTorch itself. Installed with the package too: consumers of slalom::modules find
+# How LibTorch >= 1.13 is found; sets Torch_FOUND. Order: what the user points at (Torch_DIR,
+# Torch_ROOT, CMAKE_PREFIX_PATH, each as variable or in the environment); the wheel of the active
+# python3; the system's package. Installed with the package too: consumers of slalom::modules find
 # LibTorch by the same rules.
+#
+# A macro, because find_package(Torch) sets variables that the caller's directory needs.
 
 macro(slalom_find_torch_package)
   # With several installations and only Torch_DIR given, Torch's nested look-up of Caffe2 would pick
   # another one's library under these headers, silently: keep the two together.
+  if(NOT Torch_DIR AND NOT "$ENV{Torch_DIR}" STREQUAL "")
+    set(Torch_DIR "$ENV{Torch_DIR}")
+  endif()
   if(Torch_DIR AND NOT Caffe2_DIR AND EXISTS "${Torch_DIR}/../Caffe2/Caffe2Config.cmake")
     get_filename_component(Caffe2_DIR "${Torch_DIR}/../Caffe2" ABSOLUTE)
   endif()
@@ -38,6 +45,6 @@ macro(slalom_find_torch_package)
   if(NOT Torch_FOUND)
     unset(Torch_DIR CACHE)
     unset(Torch_DIR)
-    find_package(Torch 1.13 QUIET)
+    find_package(Torch 1.13 QUIET CONFIG)
   endif()
 endmacro()
