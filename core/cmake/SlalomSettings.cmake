@@ -47,4 +47,8 @@ function(slalom_warnings target)
             -Wimplicit-fallthrough
             $<$<CXX_COMPILER_ID:GNU>:-Wduplicated-cond;-Wlogical-op>
             $<$<BOOL:${SLALOM_WERROR}>:-Werror>)
+  # GCC 12 is wrong about "literal" + std::string (GCC bug 105651).
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    target_compile_options(${target} PRIVATE -Wno-restrict)
+  endif()
 endfunction()
