@@ -70,9 +70,17 @@ install_packages() {
     return 1
   fi
   note "installing $*"
-  local options=(-y --no-install-recommends -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
-  as_root apt-get update </dev/null || warn "apt-get update failed, trying with the lists at hand"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install "${options[@]}" "$@" </dev/null
+  local log
+  log=$(mktemp)
+  as_root apt-get -qq update </dev/null || warn "apt-get update failed, trying with the lists at hand"
+  if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+         -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@" </dev/null >"$log" 2>&1; then
+    tail -n 40 "$log" >&2
+    rm -f "$log"
+    warn "apt-get install failed"
+    return 1
+  fi
+  rm -f "$log"
 }
 
 # ensure WHAT...: see packages_for. Without dpkg there is nothing to ask; CMake will say what lacks.
@@ -144,10 +152,10 @@ find_torch() {
 # packages that the wheel depends on), or Debian's libtorch-dev with a BLAS that is fast.
 install_torch() {
   local venv=$1/.venv-torch
-  if works python3 && ensure venv; then
+  if ensure venv; then
     note "installing LibTorch $torch_wheel_version into $venv"
     if python3 -m venv "$venv" && timeout "${SLALOM_TORCH_TIMEOUT:-900}" \
-         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
+         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input --retries 2 \
          --no-deps --only-binary :all: "torch==$torch_wheel_version" </dev/null &&
        torch_dir=$(torch_of_python "$venv/bin/python") && torch_is_usable "$torch_dir"; then
       return 0
