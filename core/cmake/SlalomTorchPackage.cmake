@@ -16,6 +16,10 @@ macro(slalom_find_torch_package)
     get_filename_component(Caffe2_DIR "${Torch_DIR}/../Caffe2" ABSOLUTE)
   endif()
 
+  # Wheels warn about an optional library (kineto) that C++ programs do not miss.
+  set(_slalom_log_level "${CMAKE_MESSAGE_LOG_LEVEL}")
+  set(CMAKE_MESSAGE_LOG_LEVEL ERROR)
+
   # 1. What the user points at. The system's paths are left out, or /usr/bin on PATH would win here.
   find_package(Torch 1.13 QUIET CONFIG NO_SYSTEM_ENVIRONMENT_PATH NO_CMAKE_SYSTEM_PATH
                NO_CMAKE_PACKAGE_REGISTRY NO_CMAKE_SYSTEM_PACKAGE_REGISTRY)
@@ -47,4 +51,5 @@ macro(slalom_find_torch_package)
     unset(Torch_DIR)
     find_package(Torch 1.13 QUIET CONFIG)
   endif()
+  set(CMAKE_MESSAGE_LOG_LEVEL "${_slalom_log_level}")
 endmacro()
