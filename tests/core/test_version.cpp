@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slalom/core/version.hpp"
-
 #include <string>
 
+#include "slalom/core/version.hpp"
 #include "support/catch.hpp"
 
 TEST_CASE("headers and library carry the same version", "[core][version]") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// Published data that tests may use but the repository does not hold. The folder is the environment
-/// variable SLALOM_DATA, or else `../shared/data` beside the source tree.
+/// Published data that tests may use but the repository does not hold. The folder is the
+/// environment variable SLALOM_DATA, or else `../shared/data` beside the source tree.
 #pragma once
 
 #include <cstdlib>
