@@ -48,6 +48,10 @@ constexpr std::array<ModifierType, 7> k_parameter_order = {
     ModifierType::normsys,  ModifierType::shapefactor, ModifierType::shapesys,
     ModifierType::staterror};
 
+/// Factors at or below zero have no exponential interpolation; this is used instead, as published
+/// workspaces do by themselves. parse_workspace warns about them.
+constexpr double k_smallest_factor = 0.01;
+
 /// A modifier together with the sample that carries it.
 struct Use {
   const Channel* channel;
@@ -71,8 +75,7 @@ template <typename T>
 std::vector<const T*> sorted_by_name(const std::vector<T>& items) {
   std::vector<const T*> result;
   for (const T& item : items) result.push_back(&item);
-  std::sort(result.begin(), result.end(),
-            [](const T* a, const T* b) { return a->name < b->name; });
+  std::sort(result.begin(), result.end(), [](const T* a, const T* b) { return a->name < b->name; });
   return result;
 }
 
@@ -321,9 +324,10 @@ class SpecBuilder {
     }
     const auto it = known_.find("lumi");
     if (it != known_.end() && sets_[it->second].type == ModifierType::lumi && !lumi_configured) {
-      fail("modifier 'lumi' is used, so the measurement must configure parameter 'lumi' with "
-           "inits, bounds, auxdata and sigmas",
-           path_ + "/config/parameters");
+      fail(
+          "modifier 'lumi' is used, so the measurement must configure parameter 'lumi' with "
+          "inits, bounds, auxdata and sigmas",
+          path_ + "/config/parameters");
     }
   }
 
@@ -406,7 +410,8 @@ class SpecBuilder {
       p.fixed = set.fixed[i];
       p.constraint = set.constraint;
       if (!set.auxdata.empty()) p.auxdata = set.auxdata[i];
-      if (set.constraint == ConstraintType::gaussian) p.sigma = set.sigmas.empty() ? 1.0 : set.sigmas[i];
+      if (set.constraint == ConstraintType::gaussian)
+        p.sigma = set.sigmas.empty() ? 1.0 : set.sigmas[i];
       if (set.constraint == ConstraintType::poisson) p.tau = set.factors[i];
       spec_.parameters.push_back(std::move(p));
     }
@@ -424,14 +429,12 @@ class SpecBuilder {
     const auto observation =
         std::find_if(workspace_.observations.begin(), workspace_.observations.end(),
                      [&](const Observation& o) { return o.name == channel.name; });
-    if (observation == workspace_.observations.end() ||
-        observation->data.size() != result.n_bins) {
+    if (observation == workspace_.observations.end() || observation->data.size() != result.n_bins) {
       fail("no observation with " + std::to_string(result.n_bins) + " bins for channel " +
                quoted(channel.name),
            "/observations");
     }
-    spec_.observed.insert(spec_.observed.end(), observation->data.begin(),
-                          observation->data.end());
+    spec_.observed.insert(spec_.observed.end(), observation->data.begin(), observation->data.end());
     spec_.channels.push_back(std::move(result));
   }
 
@@ -445,7 +448,8 @@ class SpecBuilder {
           result.histosys.push_back({first, modifier->hi_data, modifier->lo_data});
           break;
         case ModifierType::normsys:
-          result.normsys.push_back({first, modifier->hi, modifier->lo});
+          result.normsys.push_back(
+              {first, positive_factor(modifier->hi), positive_factor(modifier->lo)});
           break;
         case ModifierType::lumi:
         case ModifierType::normfactor:
@@ -472,6 +476,8 @@ class SpecBuilder {
     }
     return result;
   }
+
+  static double positive_factor(double factor) { return factor > 0.0 ? factor : k_smallest_factor; }
 
   static BinwiseTerm binwise(const Modifier& modifier, std::size_t first, std::size_t n_bins) {
     BinwiseTerm term{modifier.type, {}, modifier.uncertainty};

@@ -13,10 +13,10 @@ namespace slalom {
 
 /// One side of a profile-likelihood interval.
 struct IntervalSide {
-  double value = 0.0;       ///< parameter where 2 Delta NLL reaches the level, or the bound
-  bool at_bound = false;    ///< the bound came first: the interval ends there
-  bool converged = false;   ///< all fits on the way converged and the crossing was found
-  std::string message;      ///< why not, or a new minimum that was found on the way
+  double value = 0.0;      ///< parameter where 2 Delta NLL reaches the level, or the bound
+  bool at_bound = false;   ///< the bound came first: the interval ends there
+  bool converged = false;  ///< all fits on the way converged and the crossing was found
+  std::string message;     ///< why not, or a new minimum that was found on the way
 };
 
 /// Where the profiled -2 log L rises by `level` above its minimum (MINOS).

@@ -12,8 +12,8 @@
 /// The compiled statistical model and its evaluation.
 ///
 /// Notation: P parameters, B bins of all channels, A auxiliary data. Vectors of parameters have the
-/// order of `ModelSpec::parameters`; data are the B main bins followed by the A auxiliary data, both
-/// in pyhf's order. The likelihood is that of pyhf, constants included.
+/// order of `ModelSpec::parameters`; data are the B main bins followed by the A auxiliary data,
+/// both in pyhf's order. The likelihood is that of pyhf, constants included.
 namespace slalom {
 
 namespace detail {

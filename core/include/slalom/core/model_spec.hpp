@@ -20,11 +20,11 @@ enum class ConstraintType { none, gaussian, poisson };
 
 /// One scalar parameter.
 struct Parameter {
-  std::string name;     ///< "mu", or "gamma[3]" for a component of a vector
-  double init = 0.0;    ///< suggested starting value; the value a fixed parameter is held at
-  double lower = 0.0;   ///< lower bound
-  double upper = 0.0;   ///< upper bound
-  bool fixed = false;   ///< held at init unless told otherwise
+  std::string name;    ///< "mu", or "gamma[3]" for a component of a vector
+  double init = 0.0;   ///< suggested starting value; the value a fixed parameter is held at
+  double lower = 0.0;  ///< lower bound
+  double upper = 0.0;  ///< upper bound
+  bool fixed = false;  ///< held at init unless told otherwise
   ConstraintType constraint = ConstraintType::none;  ///< kind of constraint term
   double auxdata = 0.0;  ///< auxiliary measurement (Poisson: counts, compared with tau * value)
   double sigma = 0.0;    ///< width of a Gaussian constraint
@@ -57,8 +57,8 @@ struct HistosysTerm {
 /// normsys: multiplies by kappa(alpha).
 struct NormsysTerm {
   std::size_t parameter;  ///< index of alpha
-  double hi;              ///< factor at +1
-  double lo;              ///< factor at -1
+  double hi;              ///< factor at +1; > 0 (0.01 where the workspace has none above 0)
+  double lo;              ///< factor at -1; likewise
 };
 
 /// normfactor or lumi: multiplies by the parameter.
@@ -75,12 +75,12 @@ struct BinwiseTerm {
 
 /// One sample of one channel with everything that acts on it.
 struct SampleSpec {
-  std::string name;                     ///< of the sample
-  std::vector<double> nominal;          ///< yields [n_bins]
-  std::vector<HistosysTerm> histosys;   ///< additive terms
-  std::vector<NormsysTerm> normsys;     ///< interpolated factors
-  std::vector<FactorTerm> factors;      ///< free factors
-  std::vector<BinwiseTerm> binwise;     ///< per-bin factors
+  std::string name;                    ///< of the sample
+  std::vector<double> nominal;         ///< yields [n_bins]
+  std::vector<HistosysTerm> histosys;  ///< additive terms
+  std::vector<NormsysTerm> normsys;    ///< interpolated factors
+  std::vector<FactorTerm> factors;     ///< free factors
+  std::vector<BinwiseTerm> binwise;    ///< per-bin factors
 };
 
 /// One channel; channels are sorted by name.
@@ -95,20 +95,20 @@ struct ChannelSpec {
 struct ModelOptions {
   std::string measurement;         ///< name; empty for the first one
   std::optional<std::string> poi;  ///< overrides that of the measurement; "" for none
-  NormsysCode normsys_code = NormsysCode::code4;     ///< pyhf's default
+  NormsysCode normsys_code = NormsysCode::code4;      ///< pyhf's default
   HistosysCode histosys_code = HistosysCode::code4p;  ///< pyhf's default
 };
 
 /// The model as data.
 struct ModelSpec {
-  std::vector<Parameter> parameters;     ///< in pyhf's order
-  std::vector<ParameterSet> sets;        ///< in pyhf's order
-  std::vector<ChannelSpec> channels;     ///< sorted by name
-  std::optional<std::size_t> poi;        ///< index of the parameter of interest
+  std::vector<Parameter> parameters;                  ///< in pyhf's order
+  std::vector<ParameterSet> sets;                     ///< in pyhf's order
+  std::vector<ChannelSpec> channels;                  ///< sorted by name
+  std::optional<std::size_t> poi;                     ///< index of the parameter of interest
   NormsysCode normsys_code = NormsysCode::code4;      ///< for all normsys
   HistosysCode histosys_code = HistosysCode::code4p;  ///< for all histosys
-  std::vector<double> observed;          ///< observed main data [n_bins of all channels]
-  std::vector<std::size_t> auxiliary;    ///< indices of constrained parameters in pyhf's order
+  std::vector<double> observed;        ///< observed main data [n_bins of all channels]
+  std::vector<std::size_t> auxiliary;  ///< indices of constrained parameters in pyhf's order
 
   /// Number of bins of all channels.
   std::size_t n_bins() const { return observed.size(); }
@@ -123,10 +123,10 @@ struct ModelSpec {
 /// Resolves a workspace and one of its measurements into a model.
 ///
 /// Errors: `lumi` without its configuration, a shapesys shared by two samples, a name reused by
-/// modifiers that do not agree, a staterror whose samples carry it in different channels, a POI that
-/// is not there or is no scalar, configured values whose number does not fit, initial values outside
-/// their bounds. Warnings: a configuration of a parameter that does not exist.
-/// \throws Error (model)
+/// modifiers that do not agree, a staterror whose samples carry it in different channels, a POI
+/// that is not there or is no scalar, configured values whose number does not fit, initial values
+/// outside their bounds. Warnings: a configuration of a parameter that does not exist. \throws
+/// Error (model)
 ModelSpec make_model_spec(const Workspace& workspace, const ModelOptions& options = {},
                           Warnings* warnings = nullptr);
 

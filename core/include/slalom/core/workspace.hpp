@@ -24,12 +24,12 @@ std::optional<ModifierType> modifier_type(const std::string& name);
 
 /// One systematic effect on one sample. Only the members that belong to `type` are filled.
 struct Modifier {
-  std::string name;                  ///< parameter set that it belongs to
-  ModifierType type;                 ///< what it does
-  std::vector<double> hi_data;       ///< histosys: yields at +1 [n_bins]
-  std::vector<double> lo_data;       ///< histosys: yields at -1 [n_bins]
-  double hi = 1.0;                   ///< normsys: factor at +1
-  double lo = 1.0;                   ///< normsys: factor at -1
+  std::string name;                   ///< parameter set that it belongs to
+  ModifierType type;                  ///< what it does
+  std::vector<double> hi_data;        ///< histosys: yields at +1 [n_bins]
+  std::vector<double> lo_data;        ///< histosys: yields at -1 [n_bins]
+  double hi = 1.0;                    ///< normsys: factor at +1
+  double lo = 1.0;                    ///< normsys: factor at -1
   std::vector<double> uncertainty{};  ///< shapesys, staterror: absolute uncertainty [n_bins]
 };
 
@@ -54,13 +54,13 @@ struct Observation {
 
 /// What a measurement says about one parameter set. Absent members keep pyhf's default.
 struct ParameterConfig {
-  std::string name;                                               ///< parameter set
-  std::optional<std::vector<double>> inits;                       ///< initial values
-  std::optional<std::vector<std::pair<double, double>>> bounds;   ///< [lower, upper] each
-  std::optional<std::vector<double>> auxdata;                     ///< centres of the constraint
-  std::optional<std::vector<double>> factors;                     ///< Poisson constraint: tau
-  std::optional<std::vector<double>> sigmas;                      ///< Gaussian constraint: width
-  std::optional<bool> fixed;                                      ///< held at its initial value
+  std::string name;                                              ///< parameter set
+  std::optional<std::vector<double>> inits;                      ///< initial values
+  std::optional<std::vector<std::pair<double, double>>> bounds;  ///< [lower, upper] each
+  std::optional<std::vector<double>> auxdata;                    ///< centres of the constraint
+  std::optional<std::vector<double>> factors;                    ///< Poisson constraint: tau
+  std::optional<std::vector<double>> sigmas;                     ///< Gaussian constraint: width
+  std::optional<bool> fixed;                                     ///< held at its initial value
 };
 
 /// A parameter of interest with the configuration that belongs to it.
@@ -82,13 +82,11 @@ struct Workspace {
 ///
 /// Rejected, each with its JSON pointer and what was expected: unknown or missing keys, wrong types
 /// (booleans are not numbers), lengths that do not match, non-finite numbers, duplicate names,
-/// missing observations, parameters configured twice, inverted bounds, widths that are not positive.
-/// Accepted with a warning, because pyhf accepts it although it is plainly a mistake: negative
-/// uncertainties, factors hi or lo <= 0, histosys whose variations lie on the same side in every
-/// bin.
-/// \param document the whole workspace
-/// \param warnings where warnings go; a null pointer drops them
-/// \throws Error (workspace)
+/// missing observations, parameters configured twice, inverted bounds, widths that are not
+/// positive. Accepted with a warning, because pyhf accepts it although it is plainly a mistake:
+/// negative uncertainties, factors hi or lo <= 0, histosys whose variations lie on the same side in
+/// every bin. \param document the whole workspace \param warnings where warnings go; a null pointer
+/// drops them \throws Error (workspace)
 Workspace parse_workspace(const nlohmann::json& document, Warnings* warnings = nullptr);
 
 /// The document of a workspace; parse_workspace(to_json(w)) gives w back exactly.

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <new>
+#include <span>
+#include <vector>
+
+#include "engine/engine_types.hpp"
+#include "slalom/core/model_spec.hpp"
+
+/// \file
+/// Owners of the flat arrays of engine_types.hpp.
+namespace slalom::detail {
+
+/// Allocator for arrays that vectors are loaded from.
+template <typename T>
+struct AlignedAllocator {
+  using value_type = T;
+  static constexpr std::align_val_t k_alignment{64};
+  AlignedAllocator() = default;
+  template <typename U>
+  explicit AlignedAllocator(const AlignedAllocator<U>&) {}
+  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), k_alignment)); }
+  void deallocate(T* p, std::size_t) { ::operator delete(p, k_alignment); }
+  bool operator==(const AlignedAllocator&) const { return true; }
+};
+
+using AlignedVector = std::vector<double, AlignedAllocator<double>>;
+
+inline constexpr std::size_t k_no_parameter = static_cast<std::size_t>(-1);
+
+/// Where a parameter lives in the engine.
+struct ParameterPlace {
+  bool local;         ///< one of the local parameters
+  std::size_t index;  ///< among the shared or the (padded) local ones
+};
+
+/// A model compiled into flat arrays; immutable.
+struct Engine {
+  explicit Engine(ModelSpec model_spec);
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  ModelSpec spec;
+  const Kernels* kernels;
+  EngineArrays arrays{};
+  std::vector<ParameterPlace> places;  ///< of each parameter
+  std::vector<std::size_t> shared;     ///< parameter of each shared one
+  std::vector<std::size_t> local;      ///< parameter of each local one, or k_no_parameter
+  std::vector<std::size_t> local_bin;  ///< padded bin of each local one
+  std::vector<ChannelLayout> channels;
+  std::vector<Row> rows;
+  double gaussian_constant = 0.0;  ///< sum of log(sigma sqrt(2 pi)) of all constraints
+  std::size_t n_coefficients = 0;  ///< template coefficients read by one evaluation
+  /// Doubles needed for the scratch arrays of the largest channel.
+  std::size_t jacobian_size = 0;
+  std::size_t product_rows_size = 0;
+
+  AlignedVector nominal, coefficients, entry_poly, entry_limit, entry_log_hi, entry_log_lo,
+      shared_weight, shared_tau;
+  std::vector<std::size_t> histosys_param, histosys_slot, slot_param, entry_param, entry_slot,
+      binwise_param, binwise_slot;
+  std::vector<Binwise> binwise;
+  std::vector<LocalKind> local_kind;
+};
+
+/// Scratch memory and data of one evaluator.
+struct EngineState {
+  explicit EngineState(const Engine& engine);
+  EngineState(const EngineState&) = delete;
+  EngineState& operator=(const EngineState&) = delete;
+
+  const Engine& engine;
+  StateArrays arrays{};
+  std::vector<double> data;  ///< main and auxiliary, as given
+  AlignedVector memory;      ///< of all arrays
+  AlignedVector coupling;    ///< only where asked for
+  std::vector<RowFactors> row_factors;
+
+  /// Replaces the data. \throws Error (model)
+  void set_data(std::span<const double> values);
+  /// Local bounds as the model has them: fixed ones are held at their initial value.
+  void reset_local_bounds();
+  /// Distributes parameters [P] to shared and local ones.
+  void set_parameters(std::span<const double> parameters);
+  bool evaluate(Mode mode, Level level) {
+    return engine.kernels->evaluate(engine.arrays, arrays, mode, level);
+  }
+  /// Makes room for StateArrays::coupling.
+  void need_coupling();
+};
+
+/// lgamma(n + 1) - n log n + n, accurate for any n >= 0 (0 for n = 0).
+double stirling_remainder(double n);
+
+}  // namespace slalom::detail
