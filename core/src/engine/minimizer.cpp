@@ -1,0 +1,421 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/minimizer.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace slalom::detail {
+
+namespace {
+
+/// Relative rounding error of -log L: smaller differences say nothing.
+constexpr double k_rounding = 1e-13;
+constexpr double k_first_damping = 1e-3;
+constexpr double k_largest_damping = 1e12;
+/// An expected decrease of -log L that nobody can see.
+constexpr double k_negligible_decrement = 1e-9;
+/// Scaled gradient below which differences of -log L may drown in rounding.
+constexpr double k_near_minimum = 1e-2;
+/// A value that counts as zero except for its sign, which selects the side of a kink.
+constexpr double k_side = 1e-300;
+
+double clamp(double x, double low, double high) { return std::min(std::max(x, low), high); }
+
+}  // namespace
+
+Minimizer::Minimizer(EngineState& state)
+    : s_(state),
+      m_(state.engine.arrays),
+      n_(state.engine.arrays.n_shared),
+      kinked_(n_, 0),
+      at_kink_(n_, 0),
+      hessian_memory_(m_.ld * m_.ld, 0.0),
+      hessian_(hessian_memory_.data()) {
+  for (std::vector<double>* v :
+       {&lower, &upper, &x_, &gradient_, &scale_, &fisher_, &step_, &trial_, &work_, &eigen_}) {
+    v->assign(n_, 0.0);
+  }
+  held.assign(n_, 0);
+  free_.reserve(n_);
+  solved_.reserve(n_);
+  matrix_.assign(m_.ld * m_.ld, 0.0);
+  gamma_.assign(m_.n_local, 0.0);
+  find_kinks();
+}
+
+void Minimizer::find_kinks() {
+  const ModelSpec& spec = s_.engine.spec;
+  const auto mark = [this](std::size_t parameter) {
+    kinked_[s_.engine.places[parameter].index] = 1;
+    any_kinks_ = true;
+  };
+  for (const ChannelSpec& channel : spec.channels) {
+    for (const SampleSpec& sample : channel.samples) {
+      for (const HistosysTerm& t : sample.histosys) {
+        bool symmetric = true;
+        for (std::size_t b = 0; b < t.hi.size(); ++b) {
+          symmetric =
+              symmetric && (t.hi[b] - sample.nominal[b]) + (t.lo[b] - sample.nominal[b]) == 0.0;
+        }
+        if (spec.histosys_code == HistosysCode::code0 && !symmetric) mark(t.parameter);
+      }
+      for (const NormsysTerm& t : sample.normsys) {
+        if (spec.normsys_code == NormsysCode::code1 && t.hi * t.lo != 1.0) mark(t.parameter);
+      }
+    }
+  }
+}
+
+bool Minimizer::evaluate(const std::vector<double>& x, Level level) {
+  std::copy(x.begin(), x.end(), s_.arrays.theta);
+  ++evaluations;
+  return s_.evaluate(Mode::profile, level);
+}
+
+/// Makes the last evaluation the current point; x_ has been set by the caller.
+void Minimizer::accept(Level level) {
+  f_ = s_.arrays.nll;
+  exact_ = level == Level::hessian;
+  std::copy_n(s_.arrays.gradient, n_, gradient_.begin());
+  std::swap(s_.arrays.hessian, hessian_);
+  std::copy_n(s_.arrays.gamma, m_.n_local, gamma_.begin());
+  set_scale(level);
+}
+
+/// Curvature of each parameter by itself: the unit in which gradients are judged and steps damped.
+void Minimizer::set_scale(Level level) {
+  for (std::size_t i = 0; i < n_; ++i) {
+    const double h = hessian_[i * m_.ld + i];
+    if (level == Level::fisher) fisher_[i] = h;
+    scale_[i] = std::max(std::abs(h), 0.1 * fisher_[i]);
+  }
+}
+
+/// At a kink the derivative has two sides. Moves to the side on which the function falls, or holds
+/// the parameter at the kink if it rises on both.
+void Minimizer::settle_kinks(Level level) {
+  if (!any_kinks_) return;
+  bool any = false;
+  for (std::size_t i = 0; i < n_; ++i) {
+    at_kink_[i] = 0;
+    any = any || (kinked_[i] != 0 && held[i] == 0 && x_[i] == 0.0);
+  }
+  if (!any) return;
+  const auto with_side = [this](double side) {
+    trial_ = x_;
+    for (std::size_t i = 0; i < n_; ++i) {
+      if (kinked_[i] != 0 && held[i] == 0 && x_[i] == 0.0) trial_[i] = side;
+    }
+  };
+  with_side(k_side);
+  if (!evaluate(trial_, Level::gradient)) return;
+  std::copy_n(s_.arrays.gradient, n_, work_.begin());
+  with_side(-k_side);
+  if (!evaluate(trial_, Level::gradient)) return;
+  for (std::size_t i = 0; i < n_; ++i) {
+    if (kinked_[i] == 0 || held[i] != 0 || x_[i] != 0.0) continue;
+    if (work_[i] < 0.0 && upper[i] > 0.0) {
+      x_[i] = k_side;
+    } else if (s_.arrays.gradient[i] > 0.0 && lower[i] < 0.0) {
+      x_[i] = -k_side;
+    } else {
+      at_kink_[i] = 1;
+    }
+  }
+  if (evaluate(x_, level)) accept(level);
+}
+
+double Minimizer::bound_below(std::size_t i) const {
+  return kinked_[i] != 0 && x_[i] > 0.0 ? std::max(lower[i], 0.0) : lower[i];
+}
+
+double Minimizer::bound_above(std::size_t i) const {
+  return kinked_[i] != 0 && x_[i] < 0.0 ? std::min(upper[i], 0.0) : upper[i];
+}
+
+/// Parameters that may move: not held, not pushed against a bound, and with an effect.
+void Minimizer::find_free() {
+  free_.clear();
+  for (std::size_t i = 0; i < n_; ++i) {
+    if (held[i] != 0 || at_kink_[i] != 0 || lower[i] == upper[i]) continue;
+    if (x_[i] <= lower[i] && gradient_[i] >= 0.0) continue;
+    if (x_[i] >= upper[i] && gradient_[i] <= 0.0) continue;
+    if (scale_[i] == 0.0 && gradient_[i] == 0.0) continue;
+    free_.push_back(i);
+  }
+}
+
+double Minimizer::residual(const double* gradient) const {
+  double largest = 0.0;
+  for (std::size_t i : free_) {
+    const double scale = scale_[i] > 0.0 ? std::sqrt(scale_[i]) : 1.0;
+    largest = std::max(largest, std::abs(gradient[i]) / scale);
+  }
+  return largest;
+}
+
+/// Cholesky factor of the Hessian of the parameters in solved_, damped.
+bool Minimizer::factorise(double damping) {
+  const std::size_t n = solved_.size();
+  matrix_ld_ = std::max(padded(n), k_lanes);
+  for (std::size_t i = 0; i < n; ++i) {
+    const double* source = hessian_ + solved_[i] * m_.ld;
+    double* target = matrix_.data() + i * matrix_ld_;
+    for (std::size_t j = i; j < n; ++j) target[j] = source[solved_[j]];
+    for (std::size_t j = n; j < matrix_ld_; ++j) target[j] = 0.0;
+    target[i] += damping * (scale_[solved_[i]] > 0.0 ? scale_[solved_[i]] : 1.0);
+  }
+  return s_.engine.kernels->cholesky(matrix_.data(), n, matrix_ld_);
+}
+
+/// Damped Newton step inside the bounds: parameters that would leave them stop there, and the
+/// others are solved for again. False if the matrix is not positive definite.
+bool Minimizer::solve_step(double damping) {
+  std::fill(step_.begin(), step_.end(), 0.0);
+  solved_ = free_;
+  constexpr int most_rounds = 12;
+  for (int round = 0; !solved_.empty(); ++round) {
+    if (!factorise(damping)) return false;
+    for (std::size_t i = 0; i < solved_.size(); ++i) {
+      const std::size_t p = solved_[i];
+      double b = -gradient_[p];
+      if (round > 0) {
+        for (std::size_t q : free_) {
+          if (step_[q] == 0.0 || q == p) continue;
+          if (std::binary_search(solved_.begin(), solved_.end(), q)) continue;
+          b -= hessian_[std::min(p, q) * m_.ld + std::max(p, q)] * step_[q];
+        }
+      }
+      work_[i] = b;
+    }
+    s_.engine.kernels->solve(matrix_.data(), solved_.size(), matrix_ld_, work_.data());
+    bool clipped = false;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < solved_.size(); ++i) {
+      const std::size_t p = solved_[i];
+      const double low = bound_below(p) - x_[p], high = bound_above(p) - x_[p];
+      step_[p] = clamp(work_[i], low, high);
+      if (work_[i] < low || work_[i] > high) {
+        clipped = true;
+      } else {
+        solved_[kept++] = p;
+      }
+    }
+    if (!clipped || round == most_rounds) return true;
+    solved_.resize(kept);
+    for (std::size_t p : solved_) step_[p] = 0.0;
+  }
+  return true;
+}
+
+/// Decrease that the quadratic model predicts for a fraction of the step.
+double Minimizer::predicted_decrease(double fraction) const {
+  double linear = 0.0, quadratic = 0.0;
+  for (std::size_t a = 0; a < free_.size(); ++a) {
+    const std::size_t i = free_[a];
+    if (step_[i] == 0.0) continue;
+    linear += gradient_[i] * step_[i];
+    const double* row = hessian_ + i * m_.ld;
+    double sum = 0.5 * row[i] * step_[i];
+    for (std::size_t b = a + 1; b < free_.size(); ++b) sum += row[free_[b]] * step_[free_[b]];
+    quadratic += step_[i] * sum;
+  }
+  return -fraction * (linear + fraction * quadratic);
+}
+
+/// Looks for a point that is better than the current one, raising the damping until there is one.
+/// False if there is none. `rounding` is set where only rounding stands in the way.
+bool Minimizer::try_steps(Level next, double* damping, bool* rounding) {
+  const double noise = k_rounding * (1.0 + std::abs(f_));
+  bool rejected = false;
+  for (;;) {
+    if (*damping > k_largest_damping) return false;
+    if (!solve_step(*damping)) {
+      *damping = std::max(10.0 * *damping, k_first_damping);
+      continue;
+    }
+    double fraction = 1.0;
+    bool feasible = false;
+    for (; fraction > 1e-9; fraction *= 0.5) {
+      for (std::size_t i = 0; i < n_; ++i) trial_[i] = x_[i] + fraction * step_[i];
+      if (fraction == 1.0) {  // exactly at the bounds
+        for (std::size_t i : free_) trial_[i] = clamp(trial_[i], bound_below(i), bound_above(i));
+      }
+      // After a rejection the value alone decides before derivatives are worth their time.
+      const bool first = !rejected && fraction == 1.0;
+      feasible = evaluate(trial_, first ? next : Level::value);
+      if (feasible) break;
+    }
+    const double predicted = predicted_decrease(fraction);
+    const double actual = f_ - s_.arrays.nll;
+    const double before = residual(gradient_.data());
+    if (feasible && std::abs(predicted) <= noise && before < k_near_minimum) {
+      // Too small to be seen in the function: the gradient decides.
+      *rounding = true;
+      if (rejected || fraction < 1.0) evaluate(trial_, next);
+      if (actual < -noise || !(residual(s_.arrays.gradient) < before)) return false;
+      x_ = trial_;
+      accept(next);
+      return true;
+    }
+    if (feasible && predicted > 0.0 && actual > 1e-4 * predicted) {
+      const double gain = actual / predicted;
+      if (rejected || fraction < 1.0) evaluate(trial_, next);
+      x_ = trial_;
+      accept(next);
+      if (gain > 0.75 && fraction == 1.0) *damping = *damping < 1e-5 ? 0.0 : 0.1 * *damping;
+      if (gain < 0.25) *damping = std::max(4.0 * *damping, k_first_damping);
+      return true;
+    }
+    rejected = true;
+    *damping = std::max(5.0 * *damping, k_first_damping);
+  }
+}
+
+/// At a point with no gradient but negative curvature: moves along the most negative direction.
+bool Minimizer::escape_saddle() {
+  // Power iteration on (shift - scaled Hessian) finds the lowest eigenvalue.
+  const std::size_t n = free_.size();
+  std::vector<double> v(n), u(n);
+  for (std::size_t a = 0; a < n; ++a) v[a] = 1.0 + 0.1 * std::sin(1.0 + static_cast<double>(a));
+  const auto unit = [this](std::size_t i) { return 1.0 / std::sqrt(std::max(scale_[i], 1e-300)); };
+  for (int iteration = 0; iteration < 300; ++iteration) {
+    double norm = 0.0;
+    for (std::size_t a = 0; a < n; ++a) {
+      double sum = (static_cast<double>(n) + 1.0) * v[a];
+      for (std::size_t b = 0; b < n; ++b) {
+        const std::size_t i = std::min(free_[a], free_[b]), j = std::max(free_[a], free_[b]);
+        sum -= unit(i) * unit(j) * hessian_[i * m_.ld + j] * v[b];
+      }
+      u[a] = sum;
+      norm += sum * sum;
+    }
+    for (std::size_t a = 0; a < n; ++a) v[a] = u[a] / std::sqrt(norm);
+  }
+  for (double length : {1.0, -1.0, 0.1, -0.1, 0.01, -0.01}) {
+    trial_ = x_;
+    for (std::size_t a = 0; a < n; ++a) {
+      const std::size_t i = free_[a];
+      trial_[i] = clamp(x_[i] + length * unit(i) * v[a], bound_below(i), bound_above(i));
+    }
+    if (evaluate(trial_, Level::hessian) && s_.arrays.nll < f_) {
+      x_ = trial_;
+      accept(Level::hessian);
+      return true;
+    }
+  }
+  return false;
+}
+
+/// Expected further decrease of -log L: g' H^-1 g / 2, with the factor in matrix_.
+double Minimizer::newton_decrement() {
+  for (std::size_t i = 0; i < solved_.size(); ++i) work_[i] = gradient_[solved_[i]];
+  s_.engine.kernels->solve(matrix_.data(), solved_.size(), matrix_ld_, work_.data());
+  double sum = 0.0;
+  for (std::size_t i = 0; i < solved_.size(); ++i) sum += gradient_[solved_[i]] * work_[i];
+  return 0.5 * sum;
+}
+
+/// Smallest eigenvalue of the Hessian scaled to a unit diagonal, by inverse iteration with the
+/// factor in matrix_; a few steps give its size, which is all it is used for.
+double Minimizer::smallest_eigenvalue() {
+  const std::size_t n = solved_.size();
+  if (n == 0) return 1.0;
+  for (std::size_t i = 0; i < n; ++i)
+    eigen_[i] = 1.0 + 0.3 * std::sin(1.0 + static_cast<double>(i));
+  const auto root = [this](std::size_t i) {
+    return std::sqrt(hessian_[solved_[i] * m_.ld + solved_[i]]);
+  };
+  double before = 0.0, value = 0.0;
+  for (int iteration = 0; iteration < 12; ++iteration) {
+    double norm = 0.0;
+    for (std::size_t i = 0; i < n; ++i) norm += eigen_[i] * eigen_[i];
+    norm = std::sqrt(norm);
+    for (std::size_t i = 0; i < n; ++i) {
+      eigen_[i] /= norm;
+      work_[i] = root(i) * eigen_[i];
+    }
+    s_.engine.kernels->solve(matrix_.data(), n, matrix_ld_, work_.data());
+    double rayleigh = 0.0;
+    for (std::size_t i = 0; i < n; ++i) {
+      work_[i] *= root(i);
+      rayleigh += work_[i] * eigen_[i];
+      eigen_[i] = work_[i];
+    }
+    value = 1.0 / rayleigh;
+    if (std::abs(value - before) < 1e-2 * value) break;
+    before = value;
+  }
+  return value;
+}
+
+void Minimizer::finish(LocalMinimum& result, FitStatus status) {
+  result.status = status;
+  result.nll = f_;
+  result.theta = x_;
+  result.gamma = gamma_;
+  for (double& x : result.theta) {
+    if (std::abs(x) == k_side) x = 0.0;
+  }
+}
+
+void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
+  result = LocalMinimum{};
+  x_ = start;
+  std::fill(at_kink_.begin(), at_kink_.end(), 0);
+  std::fill(fisher_.begin(), fisher_.end(), 0.0);
+  Level level = fisher_steps > 0 ? Level::fisher : Level::hessian;
+  if (!evaluate(x_, level)) return;
+  accept(level);
+  double damping = 0.0;
+  FitStatus status = FitStatus::converged;
+  for (int iteration = 0;; ++iteration) {
+    settle_kinks(level);
+    find_free();
+    result.kkt_residual = residual(gradient_.data());
+    if (result.kkt_residual <= tolerance) {
+      if (prove_minimum()) break;
+      if (exact_ && escape_saddle()) continue;
+      status = FitStatus::stalled;
+      break;
+    }
+    if (iteration >= max_iterations) {
+      status = FitStatus::iteration_limit;
+      break;
+    }
+    ++iterations;
+    level = iteration + 1 < fisher_steps ? Level::fisher : Level::hessian;
+    bool rounding = false;
+    if (try_steps(level, &damping, &rounding)) continue;
+    // A step with the expected information may fail where one with the Hessian succeeds.
+    if (!exact_ && evaluate(x_, Level::hessian)) {
+      accept(Level::hessian);
+      damping = 0.0;
+      continue;
+    }
+    // Where rounding hides further progress, the decrement says whether any is left.
+    status = rounding && prove_minimum() && newton_decrement() < k_negligible_decrement
+                 ? FitStatus::converged
+                 : FitStatus::stalled;
+    break;
+  }
+  if (status == FitStatus::converged) {
+    result.edm = newton_decrement();
+    result.smallest_eigenvalue = smallest_eigenvalue();
+  }
+  finish(result, status);
+}
+
+/// Positive curvature of the exact Hessian in all free directions; leaves its factor in matrix_.
+bool Minimizer::prove_minimum() {
+  if (!exact_) {
+    if (!evaluate(x_, Level::hessian)) return false;
+    accept(Level::hessian);
+    find_free();
+  }
+  solved_ = free_;
+  return factorise(0.0);
+}
+
+}  // namespace slalom::detail
