@@ -65,7 +65,7 @@ struct ParameterConfig {
 
 /// A parameter of interest with the configuration that belongs to it.
 struct Measurement {
-  std::string name;                         ///< unique in the workspace
+  std::string name;                         ///< unique in the workspace; may be empty
   std::string poi;                          ///< parameter of interest, or ""
   std::vector<ParameterConfig> parameters;  ///< in file order
 };
@@ -81,12 +81,18 @@ struct Workspace {
 /// Checks a document against the schema and the rules that the schema cannot express, and reads it.
 ///
 /// Rejected, each with its JSON pointer and what was expected: unknown or missing keys, wrong types
-/// (booleans are not numbers), lengths that do not match, non-finite numbers, duplicate names,
-/// missing observations, parameters configured twice, inverted bounds, widths that are not
-/// positive. Accepted with a warning, because pyhf accepts it although it is plainly a mistake:
-/// negative uncertainties, factors hi or lo <= 0, histosys whose variations lie on the same side in
-/// every bin. \param document the whole workspace \param warnings where warnings go; a null pointer
-/// drops them \throws Error (workspace)
+/// (booleans are not numbers), lengths that do not match, non-finite numbers, empty arrays, empty
+/// or duplicate names, missing observations, negative counts, parameters configured twice, inverted
+/// bounds, widths and factors of constraints that are not positive.
+///
+/// Accepted with a warning, because pyhf accepts it although it is probably a mistake: negative
+/// uncertainties, factors hi or lo <= 0, histosys whose variations lie on the same side in every
+/// bin, observations of channels that do not exist (published patches leave some). More than five
+/// warnings of a kind are one warning with their number.
+///
+/// \param document the whole workspace
+/// \param warnings where warnings are appended; a null pointer drops them
+/// \throws Error (workspace)
 Workspace parse_workspace(const nlohmann::json& document, Warnings* warnings = nullptr);
 
 /// The document of a workspace; parse_workspace(to_json(w)) gives w back exactly.
