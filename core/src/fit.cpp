@@ -27,15 +27,59 @@ namespace detail {
 
 /// Everything a Fitter reuses.
 struct FitState {
-  explicit FitState(const Model& m) : model(m), state(m.engine()), minimizer(state) {}
+  explicit FitState(const Model& m);
   Model model;
   EngineState state;
   Minimizer minimizer;
   std::vector<double> start;  ///< shared parameters
+  /// Shared parameters whose variations are so asymmetric that the likelihood may have a minimum on
+  /// either side of zero; the most asymmetric first.
+  std::vector<std::size_t> asymmetric;
   LocalMinimum best, other;
 };
 
 }  // namespace detail
+
+namespace {
+
+/// Even part of a parameter's effect on the rates, in units of their Poisson uncertainties,
+/// squared: below it the likelihood cannot bend enough for two minima.
+constexpr double k_least_asymmetry = 0.05;
+
+std::vector<std::size_t> asymmetric_parameters(const Engine& engine) {
+  std::vector<double> strength(engine.shared.size(), 0.0), even(engine.shared.size());
+  for (const ChannelSpec& channel : engine.spec.channels) {
+    for (std::size_t b = 0; b < channel.n_bins; ++b) {
+      std::fill(even.begin(), even.end(), 0.0);
+      double total = 0.0;
+      for (const SampleSpec& sample : channel.samples) {
+        total += sample.nominal[b];
+        for (const HistosysTerm& t : sample.histosys) {
+          even[engine.places[t.parameter].index] +=
+              0.5 * ((t.hi[b] - sample.nominal[b]) + (t.lo[b] - sample.nominal[b]));
+        }
+      }
+      for (std::size_t i = 0; i < even.size(); ++i) {
+        strength[i] += even[i] * even[i] / std::max(total, 1.0);
+      }
+    }
+  }
+  std::vector<std::size_t> result;
+  for (std::size_t i = 0; i < strength.size(); ++i) {
+    if (strength[i] > k_least_asymmetry) result.push_back(i);
+  }
+  std::sort(result.begin(), result.end(),
+            [&](std::size_t a, std::size_t b) { return strength[a] > strength[b]; });
+  return result;
+}
+
+}  // namespace
+
+detail::FitState::FitState(const Model& m)
+    : model(m),
+      state(m.engine()),
+      minimizer(state),
+      asymmetric(asymmetric_parameters(m.engine())) {}
 
 const char* to_string(FitStatus status) {
   switch (status) {
@@ -180,6 +224,38 @@ std::string status_message(const FitResult& result) {
   return result.message;
 }
 
+/// Where a second minimum may be, seen from one at `value`: on the other side of zero, or nearer to
+/// it.
+std::vector<double> other_sides(double value) {
+  std::vector<double> targets = {value > 0.0 ? -std::max(value, 0.5) : std::max(-value, 0.5)};
+  if (std::abs(value) > 0.8) targets.push_back(0.4 * value);
+  return targets;
+}
+
+/// Looks along each asymmetric parameter for a start from which a lower minimum may be reached, and
+/// goes there. Returns the number of additional starts.
+int search_other_minima(detail::FitState& f) {
+  int starts = 0;
+  // Every improvement moves the point that the others are seen from.
+  for (std::size_t i = 0; i < f.asymmetric.size(); ++i) {
+    const std::size_t p = f.asymmetric[i];
+    for (double target : other_sides(f.best.theta[p])) {
+      if (!f.minimizer.promising_start(p, target, f.start)) continue;
+      ++starts;
+      f.minimizer.known = &f.best;
+      f.minimizer.run(f.start, f.other);
+      f.minimizer.known = nullptr;
+      if (f.other.status == FitStatus::converged && f.other.nll < f.best.nll - 1e-9) {
+        std::swap(f.best, f.other);
+        break;
+      }
+      // promising_start() needs the factor at the best point again.
+      f.minimizer.resume(f.best);
+    }
+  }
+  return starts;
+}
+
 }  // namespace
 
 Fitter::Fitter(const Model& model) : state_(std::make_unique<detail::FitState>(model)) {}
@@ -199,11 +275,189 @@ FitResult Fitter::fit(const FitOptions& options) {
   f.minimizer.max_iterations = options.max_iterations;
   f.minimizer.iterations = f.minimizer.evaluations = 0;
   FitResult result;
+  f.minimizer.fisher_steps = options.warm_start ? 0 : 2;
   f.minimizer.run(f.start, f.best);
   result.starts = 1;
+  if (options.search_minima && f.best.status == FitStatus::converged) {
+    result.starts += search_other_minima(f);
+  }
   fill_result(start, f, result);
   result.message = status_message(result);
   return result;
 }
+
+namespace {
+
+using Matrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// The inverse Hessian in blocks. Local parameters of different bins meet only through the shared
+/// ones, so with D the (block-diagonal) Hessian of the local parameters and C its coupling,
+/// cov_ss = (H_ss - C' D^-1 C)^-1, cov_ls = -D^-1 C cov_ss, cov_ll = D^-1 + D^-1 C cov_ss C' D^-1.
+struct BlockInverse {
+  bool valid = false;
+  std::vector<std::size_t> shared;     ///< parameters
+  std::vector<std::size_t> local;      ///< parameters, bin by bin
+  std::vector<std::size_t> bin_begin;  ///< first local of each bin that has any, and the end
+  Eigen::LLT<Matrix> schur;
+  Matrix response;                    ///< D^-1 C [local][shared]
+  std::vector<Matrix> local_inverse;  ///< D^-1 of each bin
+};
+
+/// Free local parameters of one bin with their part of the Hessian.
+struct LocalBlock {
+  std::vector<std::size_t> places;
+  Matrix hessian;
+};
+
+LocalBlock local_block(const EngineState& state, const ChannelLayout& c, std::size_t b,
+                       const std::vector<bool>& is_free) {
+  const detail::StateArrays& st = state.arrays;
+  LocalBlock block;
+  for (std::size_t k = 0; k < c.n_groups; ++k) {
+    const std::size_t i = c.local_begin + k * c.nb + b;
+    if (is_free[state.engine.local[i]]) block.places.push_back(i);
+  }
+  const auto n = static_cast<Eigen::Index>(block.places.size());
+  block.hessian.resize(n, n);
+  for (Eigen::Index i = 0; i < n; ++i) {
+    for (Eigen::Index j = 0; j < n; ++j) {
+      block.hessian(i, j) = st.weight[c.bin0 + b] *
+                            st.group_yield[block.places[static_cast<std::size_t>(i)]] *
+                            st.group_yield[block.places[static_cast<std::size_t>(j)]];
+    }
+    const std::size_t place = block.places[static_cast<std::size_t>(i)];
+    const Parameter& p = state.engine.spec.parameters[state.engine.local[place]];
+    const double gamma = st.gamma[place];
+    block.hessian(i, i) += p.constraint == ConstraintType::poisson
+                               ? st.local_centre[place] / (gamma * gamma)
+                               : st.local_weight[place];
+  }
+  return block;
+}
+
+/// Evaluates the Hessian at a result and inverts it in blocks.
+BlockInverse invert(EngineState& state, const FitResult& result) {
+  BlockInverse inverse;
+  const Engine& engine = state.engine;
+  const detail::StateArrays& st = state.arrays;
+  const std::size_t n = engine.spec.parameters.size();
+  if (result.parameters.size() != n) return inverse;
+  state.need_coupling();
+  state.set_parameters(result.parameters);
+  if (!state.evaluate(Mode::full, Level::hessian)) return inverse;
+  const std::size_t ld = engine.arrays.ld;
+  std::vector<bool> is_free(n);
+  for (std::size_t i = 0; i < n; ++i) is_free[i] = !result.fixed[i] && !result.at_bound[i];
+  std::vector<std::size_t> places;
+  for (std::size_t i = 0; i < engine.shared.size(); ++i) {
+    // A parameter without any effect has no uncertainty to speak of.
+    if (!is_free[engine.shared[i]] || st.hessian[i * ld + i] == 0.0) continue;
+    places.push_back(i);
+    inverse.shared.push_back(engine.shared[i]);
+  }
+  const auto ns = static_cast<Eigen::Index>(places.size());
+  Matrix schur(ns, ns);
+  for (Eigen::Index i = 0; i < ns; ++i) {
+    for (Eigen::Index j = i; j < ns; ++j) {
+      schur(i, j) = schur(j, i) = st.hessian[places[static_cast<std::size_t>(i)] * ld +
+                                             places[static_cast<std::size_t>(j)]];
+    }
+  }
+  std::vector<Matrix> responses;
+  for (const ChannelLayout& c : engine.channels) {
+    for (std::size_t b = 0; b < c.n_bins && c.n_groups > 0; ++b) {
+      const LocalBlock block = local_block(state, c, b, is_free);
+      if (block.places.empty()) continue;
+      const Eigen::LLT<Matrix> llt(block.hessian);
+      if (llt.info() != Eigen::Success) return inverse;
+      const auto nl = static_cast<Eigen::Index>(block.places.size());
+      Matrix coupling(nl, ns);
+      inverse.bin_begin.push_back(inverse.local.size());
+      for (Eigen::Index k = 0; k < nl; ++k) {
+        const std::size_t place = block.places[static_cast<std::size_t>(k)];
+        inverse.local.push_back(engine.local[place]);
+        for (Eigen::Index j = 0; j < ns; ++j) {
+          coupling(k, j) = st.coupling[place * ld + places[static_cast<std::size_t>(j)]];
+        }
+      }
+      responses.push_back(llt.solve(coupling));
+      inverse.local_inverse.push_back(llt.solve(Matrix::Identity(nl, nl)));
+      schur.noalias() -= coupling.transpose() * responses.back();
+    }
+  }
+  inverse.bin_begin.push_back(inverse.local.size());
+  inverse.response.resize(static_cast<Eigen::Index>(inverse.local.size()), ns);
+  Eigen::Index row = 0;
+  for (const Matrix& r : responses) {
+    inverse.response.middleRows(row, r.rows()) = r;
+    row += r.rows();
+  }
+  inverse.schur.compute(schur);
+  inverse.valid = inverse.schur.info() == Eigen::Success;
+  return inverse;
+}
+
+}  // namespace
+
+std::vector<double> Fitter::errors(const FitResult& result) {
+  std::vector<double> errors(state_->model.n_parameters(), 0.0);
+  const BlockInverse inverse = invert(state_->state, result);
+  if (!inverse.valid) return errors;
+  const auto ns = static_cast<Eigen::Index>(inverse.shared.size());
+  const Matrix half = inverse.schur.matrixL().solve(Matrix::Identity(ns, ns));
+  for (Eigen::Index i = 0; i < ns; ++i) {
+    errors[inverse.shared[static_cast<std::size_t>(i)]] = half.col(i).norm();
+  }
+  const Matrix local = half * inverse.response.transpose();
+  for (std::size_t bin = 0; bin < inverse.local_inverse.size(); ++bin) {
+    const Matrix& block = inverse.local_inverse[bin];
+    for (Eigen::Index k = 0; k < block.rows(); ++k) {
+      const auto i = static_cast<Eigen::Index>(inverse.bin_begin[bin]) + k;
+      errors[inverse.local[static_cast<std::size_t>(i)]] =
+          std::sqrt(block(k, k) + local.col(i).squaredNorm());
+    }
+  }
+  return errors;
+}
+
+Covariance Fitter::covariance(const FitResult& result) {
+  Covariance covariance;
+  covariance.errors.assign(state_->model.n_parameters(), 0.0);
+  const BlockInverse inverse = invert(state_->state, result);
+  if (!inverse.valid) return covariance;
+  const auto ns = static_cast<Eigen::Index>(inverse.shared.size());
+  const auto nl = static_cast<Eigen::Index>(inverse.local.size());
+  const Matrix ss = inverse.schur.solve(Matrix::Identity(ns, ns));
+  const Matrix ls = -(inverse.response * ss);
+  Matrix ll = -(ls * inverse.response.transpose());
+  for (std::size_t bin = 0; bin < inverse.local_inverse.size(); ++bin) {
+    const Matrix& block = inverse.local_inverse[bin];
+    const auto first = static_cast<Eigen::Index>(inverse.bin_begin[bin]);
+    ll.block(first, first, block.rows(), block.rows()) += block;
+  }
+  // Rows in the order of the parameters.
+  std::vector<std::pair<std::size_t, Eigen::Index>> order;
+  for (Eigen::Index i = 0; i < ns; ++i)
+    order.push_back({inverse.shared[static_cast<std::size_t>(i)], i});
+  for (Eigen::Index i = 0; i < nl; ++i) {
+    order.push_back({inverse.local[static_cast<std::size_t>(i)], ns + i});
+  }
+  std::sort(order.begin(), order.end());
+  const auto element = [&](Eigen::Index i, Eigen::Index j) {
+    if (i < ns && j < ns) return ss(i, j);
+    if (i < ns) return ls(j - ns, i);
+    return j < ns ? ls(i - ns, j) : ll(i - ns, j - ns);
+  };
+  covariance.matrix.reserve(order.size() * order.size());
+  for (const auto& [p, i] : order) {
+    covariance.parameters.push_back(p);
+    covariance.errors[p] = std::sqrt(element(i, i));
+    for (const auto& [q, j] : order) covariance.matrix.push_back(element(i, j));
+  }
+  covariance.valid = true;
+  return covariance;
+}
+
+FitResult fit(const Model& model, const FitOptions& options) { return Fitter(model).fit(options); }
 
 }  // namespace slalom

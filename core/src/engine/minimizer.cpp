@@ -17,6 +17,12 @@ constexpr double k_largest_damping = 1e12;
 constexpr double k_negligible_decrement = 1e-9;
 /// Scaled gradient below which differences of -log L may drown in rounding.
 constexpr double k_near_minimum = 1e-2;
+/// Around a single minimum -log L rises about as the parabola does.
+constexpr double k_promising = 0.5;
+/// A start higher above the minimum than this hardly ever leads below it.
+constexpr double k_promising_rise = 2.0;
+/// In units of the uncertainties: a run that comes this near to a known minimum will end there.
+constexpr double k_same_minimum = 0.2;
 /// A value that counts as zero except for its sign, which selects the side of a kink.
 constexpr double k_side = 1e-300;
 
@@ -261,6 +267,7 @@ bool Minimizer::try_steps(Level next, double* damping, bool* rounding) {
     }
     if (feasible && predicted > 0.0 && actual > 1e-4 * predicted) {
       const double gain = actual / predicted;
+      last_decrease_ = actual;
       if (rejected || fraction < 1.0) evaluate(trial_, next);
       x_ = trial_;
       accept(next);
@@ -387,7 +394,11 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
     ++iterations;
     level = iteration + 1 < fisher_steps ? Level::fisher : Level::hessian;
     bool rounding = false;
-    if (try_steps(level, &damping, &rounding)) continue;
+    if (try_steps(level, &damping, &rounding)) {
+      if (!hopeless()) continue;
+      status = FitStatus::stalled;
+      break;
+    }
     // A step with the expected information may fail where one with the Hessian succeeds.
     if (!exact_ && evaluate(x_, Level::hessian)) {
       accept(Level::hessian);
@@ -407,6 +418,17 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
   finish(result, status);
 }
 
+/// Whether this run will end in the known minimum or above it. A step that decreased -log L by some
+/// amount is followed by smaller ones where the method converges, which is when it is asked.
+bool Minimizer::hopeless() const {
+  if (!known) return false;
+  if (exact_ && last_decrease_ < 0.5 && f_ - 2.0 * last_decrease_ > known->nll) return true;
+  for (std::size_t i : free_) {
+    if (std::abs(x_[i] - known->theta[i]) * std::sqrt(scale_[i]) > k_same_minimum) return false;
+  }
+  return true;
+}
+
 /// Positive curvature of the exact Hessian in all free directions; leaves its factor in matrix_.
 bool Minimizer::prove_minimum() {
   if (!exact_) {
@@ -416,6 +438,44 @@ bool Minimizer::prove_minimum() {
   }
   solved_ = free_;
   return factorise(0.0);
+}
+
+void Minimizer::resume(const LocalMinimum& minimum) {
+  x_ = minimum.theta;
+  if (!evaluate(x_, Level::hessian)) return;
+  accept(Level::hessian);
+  settle_kinks(Level::hessian);
+  find_free();
+  prove_minimum();
+}
+
+bool Minimizer::promising_start(std::size_t p, double target, std::vector<double>& start) {
+  const auto found = std::lower_bound(solved_.begin(), solved_.end(), p);
+  if (found == solved_.end() || *found != p) return false;
+  const auto place = static_cast<std::size_t>(found - solved_.begin());
+  const std::size_t n = solved_.size();
+  const auto solve = [this, n](std::vector<double>& b) {
+    s_.engine.kernels->solve(matrix_.data(), n, matrix_ld_, b.data());
+  };
+  start = x_;
+  start[p] = clamp(target, lower[p], upper[p]);
+  if (start[p] == x_[p] || !evaluate(start, Level::gradient)) return false;
+  // Newton step of the others with p held: H^-1 (g - c e_p), with c such that p stays.
+  std::fill(eigen_.begin(), eigen_.end(), 0.0);
+  eigen_[place] = 1.0;
+  solve(eigen_);
+  for (std::size_t i = 0; i < n; ++i) work_[i] = i == place ? 0.0 : s_.arrays.gradient[solved_[i]];
+  solve(work_);
+  const double variance = eigen_[place];
+  const double c = work_[place] / variance;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t q = solved_[i];
+    if (i != place) start[q] = clamp(x_[q] - work_[i] + c * eigen_[i], lower[q], upper[q]);
+  }
+  const double distance = start[p] - x_[p];
+  const double parabola = 0.5 * distance * distance / variance;
+  return evaluate(start, Level::value) &&
+         s_.arrays.nll - f_ < std::min(k_promising * parabola, k_promising_rise);
 }
 
 }  // namespace slalom::detail

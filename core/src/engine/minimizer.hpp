@@ -38,9 +38,19 @@ class Minimizer {
   int max_iterations = 500;
   /// Steps with the expected information at the start.
   int fisher_steps = 2;
+  /// If not null: a run that will not end below this minimum is given up (status stalled).
+  const LocalMinimum* known = nullptr;
 
   /// Minimises from `start` [n_shared], which must lie inside the bounds.
   void run(const std::vector<double>& start, LocalMinimum& result);
+
+  /// Makes a minimum found before the current point again.
+  void resume(const LocalMinimum& minimum);
+
+  /// After a run that converged: a start for another run, with parameter `p` at `target` and a
+  /// Newton step of all others. False if p did not float, or if -log L there is expected to rise as
+  /// it must around a single minimum.
+  bool promising_start(std::size_t p, double target, std::vector<double>& start);
 
   /// Counted over all runs until reset.
   int iterations = 0;
@@ -61,6 +71,7 @@ class Minimizer {
   double predicted_decrease(double fraction) const;
   bool escape_saddle();
   bool prove_minimum();
+  bool hopeless() const;
   bool try_steps(Level next, double* damping, bool* rounding);
   double newton_decrement();
   double smallest_eigenvalue();
@@ -80,6 +91,7 @@ class Minimizer {
   AlignedVector matrix_;
   std::size_t matrix_ld_ = 0;
   double f_ = 0.0;
+  double last_decrease_ = 0.0;
   bool exact_ = false;  ///< hessian_ is the exact one
 };
 

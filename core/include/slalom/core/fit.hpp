@@ -44,6 +44,8 @@ struct FitOptions {
   int max_iterations = 500;
   /// Look for other minima where the model's variations make them possible.
   bool search_minima = true;
+  /// The start is near the minimum: leave out the two careful first steps.
+  bool warm_start = false;
 };
 
 /// The outcome of a fit. `parameters` is the best point seen, whatever the status.
