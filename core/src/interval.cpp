@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slalom/core/interval.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <string>
+#include <utility>
+
+namespace slalom {
+
+namespace {
+
+/// A rise of -2 log L below zero by more than this is a new minimum, not rounding.
+constexpr double k_new_minimum = 1e-6;
+constexpr double k_crossing_tolerance = 1e-9;
+constexpr int k_most_fits = 60;
+
+/// Conditional fits along one parameter, with the slope of the profile.
+class Profile {
+ public:
+  Profile(Fitter& fitter, const FitResult& best, std::size_t parameter, const FitOptions& options)
+      : fitter_(fitter),
+        evaluator_(fitter.model()),
+        options_(options),
+        parameter_(parameter),
+        best_(best),
+        gradient_(fitter.model().n_parameters()) {
+    evaluator_.set_data(fitter.data());
+    options_.fixed.emplace_back(parameter, 0.0);
+    last_ = best;
+  }
+
+  /// Fits with the parameter at `value`, from the last fit or, where that fails, from the start of
+  /// the options.
+  const FitResult& at(double value) {
+    options_.fixed.back().second = value;
+    const std::vector<double> init = options_.init;
+    options_.init = last_.parameters;
+    options_.warm_start = true;
+    FitResult result = fitter_.fit(options_);
+    options_.init = init;
+    options_.warm_start = false;
+    if (!result.converged()) {
+      FitResult again = fitter_.fit(options_);
+      if (again.converged()) result = std::move(again);
+    }
+    if (result.status != FitStatus::infeasible) last_ = std::move(result);
+    converged_ = result_converged(result, value);
+    return last_;
+  }
+
+  /// Rise of -2 log L above the best fit at the last point.
+  double rise() const { return last_.twice_nll - best_.twice_nll; }
+  /// Derivative of the rise with respect to the parameter: by the envelope theorem the partial one.
+  double slope() {
+    evaluator_.logpdf(last_.parameters, gradient_);
+    return -2.0 * gradient_[parameter_];
+  }
+  bool converged() const { return converged_; }
+
+ private:
+  bool result_converged(const FitResult& result, double value) const {
+    return result.status != FitStatus::infeasible && last_.converged() &&
+           last_.parameters[parameter_] == value;
+  }
+
+  Fitter& fitter_;
+  Evaluator evaluator_;
+  FitOptions options_;
+  std::size_t parameter_;
+  const FitResult& best_;
+  FitResult last_;
+  std::vector<double> gradient_;
+  bool converged_ = true;
+};
+
+/// Finds the crossing on one side. `bound` is the end of the allowed range on that side.
+IntervalSide find_side(Profile& profile, double best, double error, double bound, double level) {
+  IntervalSide side;
+  const double direction = bound > best ? 1.0 : -1.0;
+  const double target = std::sqrt(level);
+  double inner = best;
+  double outer = bound;
+  bool has_outer = false;
+  double next = best + direction * (error > 0.0 ? target * error : 0.1 * std::abs(bound - best));
+  for (int fits = 0; fits < k_most_fits; ++fits) {
+    const bool end = (next - bound) * direction >= 0.0;
+    if (end) next = bound;
+    profile.at(next);
+    if (!profile.converged()) {
+      side.value = next;
+      side.message = "the conditional fit at " + std::to_string(next) + " did not converge";
+      return side;
+    }
+    const double rise = profile.rise();
+    if (rise < -k_new_minimum) {
+      side.value = next;
+      side.message = "-2 log L is lower by " + std::to_string(-rise) + " at " +
+                     std::to_string(next) + " than at the best fit";
+      return side;
+    }
+    const double root = std::sqrt(std::max(rise, 0.0));
+    if (std::abs(rise - level) <= k_crossing_tolerance * (1.0 + level)) {
+      side.value = next;
+      side.converged = true;
+      return side;
+    }
+    if (root < target) {
+      if (end) {
+        side.value = bound;
+        side.at_bound = side.converged = true;
+        return side;
+      }
+      inner = next;
+    } else {
+      outer = next;
+      has_outer = true;
+    }
+    // Newton's method for the root of the rise, which is almost linear in the parameter.
+    const double slope = root > 0.0 ? profile.slope() / (2.0 * root) : 0.0;
+    double step = slope * direction > 0.0 ? (target - root) / slope : 0.0;
+    // Never more than four times as far as the known part.
+    const double farthest = best + 4.0 * (inner - best) + direction * 4.0 * std::abs(next - best);
+    double candidate = next + step;
+    const bool inside = (candidate - inner) * direction > 0.0 &&
+                        (candidate - outer) * direction < 0.0 &&
+                        (farthest - candidate) * direction > 0.0;
+    if (!inside || step == 0.0) {
+      candidate = has_outer ? 0.5 * (inner + outer) : best + 2.0 * (next - best);
+    }
+    if (std::abs(candidate - next) <= 1e-13 * (1.0 + std::abs(next))) {
+      side.value = next;
+      side.converged = std::abs(root - target) < 1e-4;
+      if (!side.converged) side.message = "the profile jumps at " + std::to_string(next);
+      return side;
+    }
+    next = candidate;
+  }
+  side.value = next;
+  side.message = "no crossing was found";
+  return side;
+}
+
+void check_parameter(const Model& model, std::size_t parameter) {
+  if (parameter < model.n_parameters()) return;
+  throw Error(ErrorKind::model, "no parameter has index " + std::to_string(parameter), "parameter");
+}
+
+/// Replaces the fit at a scan point if another start leads lower.
+bool improve(Fitter& fitter, FitOptions options, const std::vector<double>& init, double value,
+             bool warm, FitResult& fit) {
+  options.init = init;
+  options.warm_start = warm;
+  options.fixed.back().second = value;
+  FitResult candidate = fitter.fit(options);
+  const bool lower = candidate.twice_nll < fit.twice_nll - k_new_minimum;
+  const bool better = fit.parameters.empty() || (candidate.converged() && !fit.converged()) ||
+                      (candidate.converged() && lower);
+  if (better) fit = std::move(candidate);
+  return better;
+}
+
+}  // namespace
+
+Interval minos(Fitter& fitter, const FitResult& best, std::size_t parameter,
+               const FitOptions& options, double level) {
+  check_parameter(fitter.model(), parameter);
+  if (!(level > 0.0)) throw Error(ErrorKind::model, "the level must be positive", "level");
+  const Parameter& p = fitter.model().spec().parameters[parameter];
+  const double value = best.parameters.at(parameter);
+  double error = fitter.errors(best)[parameter];
+  if (error == 0.0) error = p.prefit_uncertainty();
+  Interval interval;
+  for (IntervalSide* side : {&interval.lower, &interval.upper}) {
+    const double bound = side == &interval.lower ? p.lower : p.upper;
+    if (!best.converged()) {
+      *side = {value, false, false, "the best fit did not converge"};
+    } else if (value == bound || best.fixed[parameter]) {
+      *side = {value, value == bound, true, ""};
+    } else {
+      Profile profile(fitter, best, parameter, options);
+      *side = find_side(profile, value, error, bound, level);
+    }
+  }
+  return interval;
+}
+
+Scan profile_scan(Fitter& fitter, std::size_t parameter, const std::vector<double>& values,
+                  const FitOptions& options) {
+  check_parameter(fitter.model(), parameter);
+  Scan scan;
+  scan.parameter = parameter;
+  scan.values = values;
+  scan.best = fitter.fit(options);
+  scan.fits.resize(values.size());
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
+  FitOptions conditional = options;
+  conditional.fixed.emplace_back(parameter, 0.0);
+  // Each point from its lower neighbour, then, going back, from its upper one.
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    FitResult& fit = scan.fits[order[i]];
+    const FitResult* below = i > 0 ? &scan.fits[order[i - 1]] : &scan.best;
+    improve(fitter, conditional, below->parameters, values[order[i]], true, fit);
+    if (!fit.converged()) {
+      improve(fitter, conditional, options.init, values[order[i]], false, fit);
+    }
+  }
+  conditional.search_minima = false;
+  for (std::size_t i = order.size(); i-- > 0;) {
+    const FitResult* above = i + 1 < order.size() ? &scan.fits[order[i + 1]] : &scan.best;
+    improve(fitter, conditional, above->parameters, values[order[i]], true, scan.fits[order[i]]);
+  }
+  // A scan point below the best fit leads to a better one.
+  for (std::size_t i : order) {
+    if (!(scan.fits[i].converged() &&
+          scan.fits[i].twice_nll < scan.best.twice_nll - k_new_minimum)) {
+      continue;
+    }
+    FitOptions restart = options;
+    restart.init = scan.fits[i].parameters;
+    FitResult better = fitter.fit(restart);
+    if (better.converged() && better.twice_nll < scan.best.twice_nll) scan.best = better;
+  }
+  for (const FitResult& fit : scan.fits) {
+    scan.delta_twice_nll.push_back(fit.twice_nll - scan.best.twice_nll);
+  }
+  return scan;
+}
+
+}  // namespace slalom
