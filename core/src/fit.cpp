@@ -181,6 +181,32 @@ std::string infeasible_message(detail::FitState& f) {
   return "no starting point with a finite likelihood was found";
 }
 
+/// Replaces an infeasible start by a feasible one: the suggested start, or a point of a fixed
+/// sequence that spreads over the pre-fit uncertainties. False if none is found.
+bool find_feasible_start(detail::FitState& f) {
+  const ModelSpec& spec = f.model.spec();
+  const std::vector<std::size_t>& shared = f.state.engine.shared;
+  constexpr int most_trials = 300;
+  constexpr double golden_ratio = 0.6180339887498949;
+  for (int trial = 0; trial < most_trials; ++trial) {
+    for (std::size_t i = 0; i < shared.size(); ++i) {
+      if (f.minimizer.held[i] != 0) continue;
+      const Parameter& p = spec.parameters[shared[i]];
+      // Irrational steps fill the interval evenly, differently for each parameter.
+      const double u =
+          std::fmod((0.5 + trial * (static_cast<double>(i) + 1.0)) * golden_ratio, 1.0);
+      const double spread = std::min(1.0, trial / 50.0) * (2.0 * u - 1.0);
+      const double width = p.prefit_uncertainty();
+      const double value =
+          width > 0.0 ? p.init + 2.0 * width * spread : p.init * std::exp2(4.0 * spread);
+      f.start[i] = std::min(std::max(value, f.minimizer.lower[i]), f.minimizer.upper[i]);
+    }
+    std::copy(f.start.begin(), f.start.end(), f.state.arrays.theta);
+    if (f.state.evaluate(Mode::profile, Level::value)) return true;
+  }
+  return false;
+}
+
 void fill_result(const Start& start, detail::FitState& f, FitResult& result) {
   const ModelSpec& spec = f.model.spec();
   const std::size_t n = spec.parameters.size();
@@ -278,6 +304,16 @@ FitResult Fitter::fit(const FitOptions& options) {
   f.minimizer.fisher_steps = options.warm_start ? 0 : 2;
   f.minimizer.run(f.start, f.best);
   result.starts = 1;
+  if (f.best.status == FitStatus::infeasible) {
+    const std::vector<double> asked = f.start;
+    ++result.starts;
+    if (find_feasible_start(f)) {
+      f.minimizer.fisher_steps = 2;
+      f.minimizer.run(f.start, f.best);
+    } else {
+      f.start = asked;
+    }
+  }
   if (options.search_minima && f.best.status == FitStatus::converged) {
     result.starts += search_other_minima(f);
   }
