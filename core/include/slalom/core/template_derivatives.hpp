@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <vector>
+
+#include "slalom/core/model.hpp"
+
+/// \file
+/// Derivatives with respect to what a model is made of: templates, variations, widths and data.
+///
+/// They are what implicit differentiation of a fit needs: with the optimum theta of -log L(theta;
+/// T), d theta / d T = -H^-1 d^2(-log L) / d theta d T, so for any function of the optimum one
+/// solve with H gives a direction v, and `logpdf_mixed` gives the derivative with respect to all T
+/// at once.
+namespace slalom {
+
+/// Kinds of inputs of a model.
+enum class InputKind {
+  nominal,      ///< yield of a sample in a bin
+  histosys_hi,  ///< varied yield at +1
+  histosys_lo,  ///< varied yield at -1
+  normsys_hi,   ///< factor at +1
+  normsys_lo,   ///< factor at -1
+  sigma,        ///< width of a Gaussian constraint
+  tau,          ///< factor of a Poisson constraint
+  observed,     ///< main datum
+  auxiliary,    ///< auxiliary datum
+};
+
+/// One input. Members that do not apply are 0.
+struct Input {
+  InputKind kind;             ///< what it is
+  std::size_t channel = 0;    ///< index in ModelSpec::channels
+  std::size_t sample = 0;     ///< index in ChannelSpec::samples
+  std::size_t term = 0;       ///< index in SampleSpec::histosys or ::normsys
+  std::size_t bin = 0;        ///< bin of the channel
+  std::size_t parameter = 0;  ///< of a variation or a constraint
+};
+
+/// Derivatives with respect to all inputs of a model.
+///
+/// The widths of constraints are inputs of their own: that the width of a staterror follows from
+/// uncertainties and yields is for the caller to put in by the chain rule.
+class TemplateDerivatives {
+ public:
+  /// Lists the inputs.
+  explicit TemplateDerivatives(const Model& model);
+
+  /// All inputs: for each channel and sample nominal, then each histosys (hi, lo), then each
+  /// normsys (hi, lo); then the constraints, the observed and the auxiliary data.
+  const std::vector<Input>& inputs() const { return inputs_; }
+  /// Number of inputs I.
+  std::size_t size() const { return inputs_.size(); }
+
+  /// d log L / d input [I] at `parameters` [P] and `data` [B + A].
+  /// \throws Error (numerical) where log L is not finite
+  std::vector<double> logpdf(std::span<const double> parameters,
+                             std::span<const double> data) const;
+
+  /// sum_p v_p d^2 log L / d theta_p d input [I], for a direction v [P].
+  /// At a kink of an interpolation code the derivative is that of the side the parameter is on.
+  /// \throws Error (numerical) where log L is not finite
+  std::vector<double> logpdf_mixed(std::span<const double> parameters, std::span<const double> data,
+                                   std::span<const double> direction) const;
+
+  /// sum_b u_b d rate_b / d input [I], for weights u [B] of the expected main data.
+  std::vector<double> expected(std::span<const double> parameters,
+                               std::span<const double> weights) const;
+
+ private:
+  Model model_;
+  std::vector<Input> inputs_;
+};
+
+}  // namespace slalom
