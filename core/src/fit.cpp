@@ -250,6 +250,42 @@ std::string status_message(const FitResult& result) {
   return result.message;
 }
 
+/// A start that needs more iterations than this crawls; another way is tried first.
+constexpr int k_first_iterations = 60;
+
+bool unfinished(const LocalMinimum& minimum) {
+  return minimum.status == FitStatus::iteration_limit || minimum.status == FitStatus::stalled;
+}
+
+bool lower(const LocalMinimum& a, const LocalMinimum& b) {
+  return a.status != FitStatus::infeasible && (b.status == FitStatus::infeasible || a.nll < b.nll);
+}
+
+/// Where the likelihood pushes the rate of a nearly empty bin towards zero, its logarithm is a wall
+/// that Newton's method crawls along. With more events in such bins the wall is soft; they are
+/// taken away step by step, each fit starting from the last one, as interior-point methods do.
+void fit_with_softened_bins(detail::FitState& f, const std::vector<double>& start) {
+  double* n = f.state.arrays.n;
+  const std::vector<double> counts(n, n + f.state.engine.arrays.n_bins_padded);
+  std::vector<double> point = start;
+  f.minimizer.fisher_steps = 2;
+  for (double floor = 30.0; floor > 1e-7; floor *= 0.3) {
+    bool raised = false;
+    for (const ChannelLayout& c : f.state.engine.channels) {
+      for (std::size_t i = c.bin0; i < c.bin0 + c.n_bins; ++i) {
+        n[i] = counts[i] > 0.0 ? std::max(counts[i], floor) : 0.0;
+        raised = raised || n[i] > counts[i];
+      }
+    }
+    if (!raised) break;
+    f.minimizer.run(point, f.other);
+    if (f.other.status != FitStatus::infeasible) point = f.other.theta;
+    f.minimizer.fisher_steps = 0;
+  }
+  std::copy(counts.begin(), counts.end(), n);
+  f.minimizer.run(point, f.other);
+}
+
 /// Where a second minimum may be, seen from one at `value`: on the other side of zero, or nearer to
 /// it.
 std::vector<double> other_sides(double value) {
@@ -298,7 +334,7 @@ FitResult Fitter::fit(const FitOptions& options) {
   const Start start = make_start(f.model.spec(), options);
   apply(start, f);
   f.minimizer.tolerance = options.tolerance;
-  f.minimizer.max_iterations = options.max_iterations;
+  f.minimizer.max_iterations = std::min(options.max_iterations, k_first_iterations);
   f.minimizer.iterations = f.minimizer.evaluations = 0;
   FitResult result;
   f.minimizer.fisher_steps = options.warm_start ? 0 : 2;
@@ -313,6 +349,19 @@ FitResult Fitter::fit(const FitOptions& options) {
     } else {
       f.start = asked;
     }
+  }
+  if (unfinished(f.best) && options.search_minima) {
+    ++result.starts;
+    fit_with_softened_bins(f, f.start);
+    if (f.other.status == FitStatus::converged || lower(f.other, f.best)) {
+      std::swap(f.best, f.other);
+    }
+  }
+  if (f.best.status == FitStatus::iteration_limit && options.max_iterations > k_first_iterations) {
+    f.minimizer.max_iterations = options.max_iterations;
+    f.minimizer.fisher_steps = 0;
+    f.minimizer.run(std::vector<double>(f.best.theta), f.other);
+    if (!lower(f.best, f.other)) std::swap(f.best, f.other);
   }
   if (options.search_minima && f.best.status == FitStatus::converged) {
     result.starts += search_other_minima(f);
