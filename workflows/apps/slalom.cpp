@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// The program `slalom`: everything happens in run_command_line.
+#include "slalom/workflows/cli.hpp"
+
+#include <csignal>
+#include <iostream>
+
+int main(int argc, char** argv) {
+#ifdef SIGPIPE
+  // A reader that has seen enough (`slalom fit ... | head -1`) is no failure.
+  std::signal(SIGPIPE, SIG_IGN);
+#endif
+  std::ios::sync_with_stdio(false);
+  std::cin.tie(nullptr);
+  return slalom::run_command_line(argc, argv, std::cin, std::cout, std::cerr);
+}

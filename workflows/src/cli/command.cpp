@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/command.hpp"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+#include <iterator>
+
+#include "cli/result.hpp"
+#include "cli/text.hpp"
+
+namespace slalom::cli {
+
+Command::Command(const Verb& verb, const std::string& name, std::vector<std::string> words,
+                 Streams streams, bool describe)
+    : arguments(name, verb.summary),
+      streams_(streams),
+      words_(std::move(words)),
+      describe_(describe) {}
+
+bool Command::parse() {
+  arguments.group("Output");
+  arguments.text("-o,--output", output, "FILE",
+                 "Write the result to FILE, completely or not at all (JSON with --json or if FILE "
+                 "ends in .json)");
+  arguments.flag("--json", json, "Print one JSON document and nothing else");
+  arguments.flag("--quiet", quiet, "No warnings and no progress on standard error");
+  if (describe_) return false;
+  if (arguments.parse(words_)) return true;
+  streams_.out << arguments.help();
+  return false;
+}
+
+std::string Command::read(const std::string& path) {
+  if (path != "-") return read_text(path);
+  if (input_used_) {
+    throw Error(ErrorKind::usage, "standard input can be read only once", "-");
+  }
+  input_used_ = true;
+  return {std::istreambuf_iterator<char>(streams_.in), std::istreambuf_iterator<char>()};
+}
+
+Json Command::read_document(const std::string& path) {
+  return parse_json(read(path), path == "-" ? "<stdin>" : path);
+}
+
+void Command::warn(const Warning& warning, ErrorKind kind) {
+  if (strict) throw Error(kind, warning.message + " (--strict)", warning.where);
+  note(warning);
+}
+
+void Command::note(const Warning& warning) {
+  warnings.push_back(warning);
+  if (quiet) return;
+  const std::string place = warning.where.empty() ? "" : warning.where + ": ";
+  streams_.err << one_line("slalom: warning: " + place + warning.message) << '\n';
+}
+
+void Command::warn_all(const Warnings& found, ErrorKind kind) {
+  for (const Warning& warning : found) warn(warning, kind);
+}
+
+bool Command::wants_json() const { return json || output.ends_with(".json"); }
+
+bool Command::wants_colour() const {
+  const char* no_colour = std::getenv("NO_COLOR");
+  const bool refused = no_colour != nullptr && *no_colour != '\0';
+  return !refused && output.empty() && &streams_.out == &std::cout && isatty(STDOUT_FILENO) == 1;
+}
+
+void Command::answer(const std::string& text) {
+  if (output.empty() || output == "-") {
+    streams_.out << text;
+  } else {
+    write_text(output, text);
+  }
+}
+
+void Command::answer(nlohmann::ordered_json document) {
+  if (!warnings.empty()) append(document, "warnings", to_json(warnings));
+  answer(dump(document));
+}
+
+void Command::answer_document(const Json& document) { answer(dump_json(document) + "\n"); }
+
+}  // namespace slalom::cli

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/fit_report.hpp"
+#include "cli/text.hpp"
+
+namespace slalom::cli {
+
+namespace {
+
+/// Beyond this many pre-fit uncertainties a parameter is marked as pulled.
+constexpr double k_strong_pull = 1.0;
+/// Below this fraction of its pre-fit uncertainty a parameter is marked as constrained.
+constexpr double k_strong_constraint = 0.5;
+/// Half a picture of a pull, in characters, and what it stands for.
+constexpr int k_half_width = 10;
+constexpr double k_half_range = 2.5;
+constexpr std::size_t k_name_width = 38;
+
+bool is_binwise(ModifierType type) {
+  return type == ModifierType::shapesys || type == ModifierType::staterror ||
+         type == ModifierType::shapefactor;
+}
+
+std::string mark_of(const FitReport& report, std::size_t i) {
+  if (report.result.fixed[i]) return "fixed";
+  if (report.result.at_bound[i]) return "at bound";
+  const auto& pull = report.pulls[i];
+  if (!pull) return "";
+  std::string mark;
+  if (std::abs(pull->value) > k_strong_pull) mark = "pulled";
+  if (pull->constraint > 0.0 && pull->constraint < k_strong_constraint) {
+    mark += mark.empty() ? "over-constrained" : ", over-constrained";
+  }
+  return mark;
+}
+
+int column_of(double value) {
+  const double scaled = std::round(value / k_half_range * k_half_width);
+  return k_half_width + static_cast<int>(std::clamp(scaled, -1.0 * k_half_width,
+                                                    1.0 * k_half_width));
+}
+
+/// "   :   |--o--|   :   ": pull and post-fit error against the pre-fit band of +-1.
+std::string picture_of(const Pull& pull) {
+  std::string line(2 * k_half_width + 1, ' ');
+  const auto put = [&line](double value, char c) {
+    line[static_cast<std::size_t>(column_of(value))] = c;
+  };
+  for (const double edge : {-1.0, 1.0}) put(edge, ':');
+  put(0.0, '|');
+  const int high = column_of(pull.value + pull.constraint);
+  for (int c = column_of(pull.value - pull.constraint); c <= high; ++c) {
+    line[static_cast<std::size_t>(c)] = '-';
+  }
+  put(pull.value, std::abs(pull.value) > k_half_range ? (pull.value > 0 ? '>' : '<') : 'o');
+  return line;
+}
+
+std::string scale_line() {
+  std::string line(2 * k_half_width + 1, ' ');
+  for (const int tick : {-2, -1, 0, 1, 2}) {
+    const auto at = static_cast<std::size_t>(column_of(tick));
+    const std::string label = std::to_string(tick);
+    line.replace(tick < 0 ? at - 1 : at, label.size(), label);
+  }
+  return line;
+}
+
+/// Best value and uncertainty with as many digits as the uncertainty deserves.
+std::pair<std::string, std::string> value_and_error(const FitReport& report, std::size_t i) {
+  const double value = report.result.parameters[i];
+  const double error = report.covariance.errors[i];
+  const auto interval = report.minos.find(i);
+  if (interval != report.minos.end()) {
+    const double down = interval->second.lower.value - value;
+    const double up = interval->second.upper.value - value;
+    const int decimals = decimals_for(std::min(up, -down) > 0.0 ? std::min(up, -down)
+                                                                : std::max(up, -down));
+    return {fixed_point(value, decimals),
+            fmt::format("+{} {}", fixed_point(up, decimals),
+                        down == 0.0 ? "-0" : fixed_point(down, decimals))};
+  }
+  if (error == 0.0) return {brief(value), ""};
+  const int decimals = decimals_for(error);
+  return {fixed_point(value, decimals), "+- " + fixed_point(error, decimals)};
+}
+
+void add_parameter(const FitReport& report, std::size_t i, Table& table) {
+  const auto [value, error] = value_and_error(report, i);
+  std::vector<std::string> row{shorten(report.spec().parameters[i].name, k_name_width), value,
+                               error};
+  const auto& pull = report.pulls[i];
+  if (pull && !report.result.fixed[i]) {
+    row.push_back(fmt::format("{:+.2f}", pull->value));
+    row.push_back(fmt::format("{:.2f}", pull->constraint));
+    row.push_back(picture_of(*pull));
+  } else {
+    row.insert(row.end(), {"", "", ""});
+  }
+  row.push_back(mark_of(report, i));
+  table.row(std::move(row));
+}
+
+struct Rows {
+  std::vector<std::size_t> shown;
+  std::size_t hidden = 0;
+};
+
+/// The POI, then free parameters, then constrained ones, then what is left of per-bin parameters.
+Rows rows_of(const FitReport& report, bool all) {
+  const ModelSpec& spec = report.spec();
+  Rows rows;
+  if (spec.poi) rows.shown.push_back(*spec.poi);
+  std::vector<std::size_t> constrained;
+  std::vector<std::size_t> binwise;
+  for (const ParameterSet& set : spec.sets) {
+    for (std::size_t i = set.first; i < set.first + set.size; ++i) {
+      if (spec.poi == i) continue;
+      if (!is_binwise(set.type)) {
+        (report.pulls[i] ? constrained : rows.shown).push_back(i);
+      } else if (all || (!report.result.fixed[i] && !mark_of(report, i).empty()) ||
+                 report.minos.contains(i)) {
+        binwise.push_back(i);
+      } else {
+        ++rows.hidden;
+      }
+    }
+  }
+  rows.shown.insert(rows.shown.end(), constrained.begin(), constrained.end());
+  rows.shown.insert(rows.shown.end(), binwise.begin(), binwise.end());
+  return rows;
+}
+
+std::string parameter_table(const FitReport& report, bool all) {
+  const Rows rows = rows_of(report, all);
+  Table table("lrlrrll");
+  table.row({"parameter", "value", "error", "pull", "constraint", scale_line(), ""});
+  for (const std::size_t i : rows.shown) add_parameter(report, i, table);
+  std::string text = table.str();
+  if (rows.hidden > 0) {
+    text += fmt::format("  {} neither pulled nor constrained: not shown (--all shows them)\n",
+                        count(rows.hidden, "per-bin parameter"));
+  }
+  return text;
+}
+
+std::string poi_line(const FitReport& report) {
+  const ModelSpec& spec = report.spec();
+  if (!spec.poi) return "";
+  const std::size_t i = *spec.poi;
+  std::string line = "  " + parameter_summary(report, i);
+  const auto interval = report.minos.find(i);
+  if (interval != report.minos.end()) {
+    const auto& [lower, upper] = interval->second;
+    const int decimals = decimals_for(upper.value - lower.value);
+    line += fmt::format("   68.3 % interval [{}, {}]{}", fixed_point(lower.value, decimals),
+                        fixed_point(upper.value, decimals),
+                        lower.at_bound || upper.at_bound ? " (ends at a bound)" : "");
+  } else if (!mark_of(report, i).empty()) {
+    line += " (" + mark_of(report, i) + ")";
+  }
+  return line + "\n\n";
+}
+
+std::string summary(const FitReport& report, bool colour) {
+  const FitResult& result = report.result;
+  const ModelSpec& spec = report.spec();
+  const auto held = static_cast<std::size_t>(
+      std::count(result.fixed.begin(), result.fixed.end(), true));
+  const std::string status = result.converged() ? "converged" : "NOT CONVERGED: " + result.message;
+  const bool alarm = colour && !result.converged();
+  Table table("ll");
+  table.row({"model", fmt::format("measurement {}: {}, {}, {} ({} held)",
+                                  report.loaded.measurement,
+                                  count(spec.channels.size(), "channel"),
+                                  count(spec.n_bins(), "bin"),
+                                  count(spec.parameters.size(), "parameter"), held)});
+  if (!report.loaded.asimov_point.empty()) table.row({"data", "Asimov, not the observed ones"});
+  table.row({"fit", (alarm ? "\033[31m" : "") + status + (alarm ? "\033[0m" : "")});
+  table.row({"-2 log L", fmt::format("{:.9g}", result.twice_nll)});
+  table.row({"because", fmt::format("scaled gradient {}, distance to minimum {}, smallest "
+                                    "eigenvalue {}",
+                                    brief(result.kkt_residual, 2), brief(result.edm, 2),
+                                    brief(result.smallest_eigenvalue, 3))});
+  table.row({"work", fmt::format("{}, {}, {}",
+                                 count(static_cast<std::size_t>(result.iterations), "iteration"),
+                                 count(static_cast<std::size_t>(result.evaluations), "evaluation"),
+                                 count(static_cast<std::size_t>(result.starts), "start"))});
+  return table.str(2, 3);
+}
+
+}  // namespace
+
+std::string parameter_summary(const FitReport& report, std::size_t parameter) {
+  const auto [value, error] = value_and_error(report, parameter);
+  const std::string& name = report.spec().parameters[parameter].name;
+  return fmt::format("{} = {}{}{}", name, value, error.empty() ? "" : " ", error);
+}
+
+std::string fit_text(const FitReport& report, const FitTableOptions& options) {
+  return summary(report, options.colour) + "\n" + poi_line(report) +
+         parameter_table(report, options.all);
+}
+
+}  // namespace slalom::cli

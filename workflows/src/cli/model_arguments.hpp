@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/command.hpp"
+#include "slalom/core/fit.hpp"
+#include "slalom/core/model.hpp"
+#include "slalom/core/patchset.hpp"
+#include "slalom/core/workspace.hpp"
+
+/// \file
+/// The options that all verbs which read a workspace or build a model have in common.
+namespace slalom::cli {
+
+/// Which document: a file, and what is to be done to it before it is read as a workspace.
+struct WorkspaceArguments {
+  std::string workspace;             ///< file, or `-`
+  std::vector<std::string> patches;  ///< --patch, in order
+  std::string patchset;              ///< --patchset
+  std::string patch_name;            ///< --patch-name
+  bool no_verify = false;            ///< --no-verify: the digest of the patch set may differ
+};
+
+/// Which model, at which point, with which data.
+struct ModelArguments : WorkspaceArguments {
+  std::string measurement;                ///< --measurement
+  std::optional<std::string> poi;         ///< --poi; "none" or "" for a model without
+  std::string parameters;                 ///< --parameters FILE
+  std::vector<std::string> fixed;         ///< --fix NAME[=VALUE]
+  std::vector<std::string> floating;      ///< --float NAME
+  std::optional<double> asimov;           ///< --asimov MU
+  std::optional<std::string> asimov_fit;  ///< --asimov-fit MU|best
+  std::optional<long> threads;            ///< --threads
+  std::optional<long> seed;               ///< --seed
+  std::string normsys_code = "code4";     ///< --normsys-code
+  std::string histosys_code = "code4p";   ///< --histosys-code
+};
+
+/// A model with the data to use: the observed ones, or an Asimov set.
+struct LoadedModel {
+  std::string measurement;   ///< name of the measurement in use
+  Model model;               ///< initial values and fixed flags as the options ask
+  std::vector<double> data;  ///< main and auxiliary data [B + A]
+  /// Where the Asimov data were made; empty for observed data.
+  std::vector<double> asimov_point{};
+
+  /// The specification of the model.
+  const ModelSpec& spec() const { return model.spec(); }
+};
+
+/// Declares WORKSPACE, --patch, --patchset, --patch-name and --no-verify.
+void declare_document(Command& command, WorkspaceArguments& options);
+/// Declares the same and --strict.
+void declare(Command& command, WorkspaceArguments& options);
+/// Declares those of a workspace, and --measurement, --poi, --normsys-code, --histosys-code.
+void declare_model(Command& command, ModelArguments& options);
+/// Declares --parameters, --fix, --float.
+void declare_point(Command& command, ModelArguments& options);
+/// Declares --asimov, --asimov-fit, --threads and --seed.
+void declare_data(Command& command, ModelArguments& options);
+
+/// Reads a patch set; places in errors start with the path. \throws Error
+PatchSet load_patchset(Command& command, const std::string& path);
+/// Reads the document and applies the patches. \throws Error
+Json load_document(Command& command, const WorkspaceArguments& options);
+/// Reads the workspace; warnings go to the command. \throws Error
+Workspace load_workspace(Command& command, const WorkspaceArguments& options);
+/// The options of the core that belong to the arguments.
+ModelOptions model_options(const ModelArguments& options);
+/// Resolves the model's specification, with advice if the POI is missing; `measurement` overrides
+/// that of the options. \throws Error
+ModelSpec load_spec(Command& command, const Workspace& workspace, const ModelOptions& options);
+/// Reads, builds and compiles, and makes the data. \throws Error
+LoadedModel load_model(Command& command, const ModelArguments& options);
+
+/// Names of all parameters.
+std::vector<std::string> parameter_names(const ModelSpec& spec);
+/// Index of a scalar parameter. \throws Error (usage) with the nearest name at `where`
+std::size_t find_parameter(const ModelSpec& spec, const std::string& name,
+                           const std::string& where);
+/// Index of the POI. \throws Error (model) if the model has none
+std::size_t require_poi(const ModelSpec& spec);
+
+}  // namespace slalom::cli

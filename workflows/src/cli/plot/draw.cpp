@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// The script and the data that gnuplot gets.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "cli/plot/gnuplot.hpp"
+#include "cli/text.hpp"
+#include "slalom/core/error.hpp"
+#include "slalom/core/json.hpp"
+#include "slalom/core/yields.hpp"
+#include "slalom/workflows/plot.hpp"
+
+namespace slalom {
+
+namespace {
+
+using cli::gnuplot_text;
+
+/// Colours that stay apart for people with colour vision deficiencies (M. Petroff, 2021), without
+/// the red, which is the signal's.
+constexpr std::array<const char*, 9> k_palette{"#3f90da", "#ffa90e", "#94a4a2", "#832db6", "#a96b59",
+                                               "#e76300", "#b9ac70", "#717581", "#92dadd"};
+constexpr const char* k_signal_colour = "#bd1f01";
+/// One channel in pixels.
+constexpr double k_width = 720.0;
+constexpr double k_height = 640.0;
+/// Relative uncertainty beyond which the ratio has no useful range.
+constexpr double k_widest_ratio = 3.0;
+
+/// Where one channel goes, as fractions of the page.
+struct Cell {
+  double left, right, bottom, top;
+  double x(double fraction) const { return left + fraction * (right - left); }
+  double y(double fraction) const { return bottom + fraction * (top - bottom); }
+};
+
+struct Page {
+  std::size_t columns;
+  std::size_t rows;
+
+  explicit Page(std::size_t n)
+      : columns(static_cast<std::size_t>(std::ceil(std::sqrt(static_cast<double>(n))))),
+        rows((n + columns - 1) / columns) {}
+  Cell cell(std::size_t i) const {
+    const double w = 1.0 / static_cast<double>(columns);
+    const double h = 1.0 / static_cast<double>(rows);
+    const double left = w * static_cast<double>(i % columns);
+    const double top = 1.0 - h * static_cast<double>(i / columns);
+    return {left, left + w, top - h, top};
+  }
+};
+
+/// Ranges of the axes of one channel.
+struct Ranges {
+  double low = 0.0;         ///< events
+  double high = 1.0;        ///< events, with room for the legend
+  double ratio_low = 0.0;   ///< data over model
+  double ratio_high = 2.0;  ///< data over model
+};
+
+std::string terminal(const std::string& suffix, const Page& page) {
+  const double width = k_width * static_cast<double>(page.columns);
+  const double height = k_height * static_cast<double>(page.rows);
+  if (suffix == ".svg") {
+    return fmt::format("set terminal svg enhanced size {:.0f},{:.0f} font 'Helvetica,Arial,15' "
+                       "background rgb 'white'\n",
+                       width, height);
+  }
+  if (suffix == ".png") {
+    return fmt::format("set terminal pngcairo enhanced size {:.0f},{:.0f} font 'Helvetica,15' "
+                       "fontscale 2 linewidth 2 pointscale 2\n",
+                       2.0 * width, 2.0 * height);
+  }
+  return fmt::format("set terminal pdfcairo enhanced size {:.3f}in,{:.3f}in font 'Helvetica,15'\n",
+                     width / 72.0, height / 72.0);
+}
+
+double highest(const ChannelPlot& plot) {
+  double top = 0.0;
+  for (std::size_t i = 0; i < plot.total.size(); ++i) {
+    top = std::max({top, plot.total[i] + plot.total_error[i], poisson_interval(plot.data[i]).second});
+  }
+  return top > 0.0 ? top : 1.0;
+}
+
+double lowest_positive(const ChannelPlot& plot) {
+  double low = HUGE_VAL;
+  for (std::size_t i = 0; i < plot.total.size(); ++i) {
+    for (const double value : {plot.total[i], plot.data[i]}) {
+      if (value > 0.0) low = std::min(low, value);
+    }
+  }
+  return std::isfinite(low) ? low : 0.1;
+}
+
+/// Small deviations get a narrow range around 1, large ones 0 to at most k_widest_ratio.
+void set_ratio_range(const ChannelPlot& plot, Ranges& ranges) {
+  double deviation = 0.05;
+  for (std::size_t i = 0; i < plot.total.size(); ++i) {
+    if (!(plot.total[i] > 0.0) || plot.data[i] == 0.0) continue;
+    const auto [low, high] = poisson_interval(plot.data[i]);
+    deviation = std::max({deviation, plot.total_error[i] / plot.total[i],
+                          1.0 - low / plot.total[i], high / plot.total[i] - 1.0});
+  }
+  const double margin = 1.1 * deviation;
+  ranges.ratio_low = margin < 1.0 ? 1.0 - margin : 0.0;
+  ranges.ratio_high = std::min(1.0 + margin, k_widest_ratio);
+}
+
+Ranges ranges_of(const ChannelPlot& plot, std::size_t legend_rows, const PlotOptions& options) {
+  Ranges ranges;
+  const double top = highest(plot);
+  const double room = 0.12 + 0.055 * static_cast<double>(legend_rows);
+  if (options.logarithmic) {
+    ranges.low = 0.3 * std::min(lowest_positive(plot), top);
+    ranges.high = top * std::pow(top / ranges.low, room / (1.0 - room));
+  } else {
+    ranges.high = top / (1.0 - std::min(room, 0.5));
+  }
+  set_ratio_range(plot, ranges);
+  return ranges;
+}
+
+/// Two lines per bin: x, top of each layer, lower and upper end of the band, the same as ratios.
+std::string steps_text(const ChannelPlot& plot) {
+  std::string text;
+  for (std::size_t i = 0; i < plot.total.size(); ++i) {
+    std::string columns;
+    double sum = 0.0;
+    for (const PlotSample& sample : plot.samples) {
+      sum += sample.yields[i];
+      columns += " " + cli::exact(sum);
+    }
+    const double total = plot.total[i];
+    const double error = plot.total_error[i];
+    const double relative = total > 0.0 ? error / total : 0.0;
+    columns += fmt::format(" {} {} {} {} {}\n", total, std::max(total - error, 0.0), total + error,
+                           1.0 - relative, 1.0 + relative);
+    text += fmt::format("{}{}{}{}", plot.edges[i], columns, plot.edges[i + 1], columns);
+  }
+  return text;
+}
+
+/// x, events and their interval, the ratio and its interval, and where an arrow replaces a ratio
+/// outside the frame. NaN is what gnuplot leaves out.
+std::string points_text(const ChannelPlot& plot, const Ranges& ranges) {
+  std::string text;
+  const double inside = 0.05 * (ranges.ratio_high - ranges.ratio_low);
+  for (std::size_t i = 0; i < plot.data.size(); ++i) {
+    const double x = 0.5 * (plot.edges[i] + plot.edges[i + 1]);
+    const double n = plot.data[i];
+    const auto [low, high] = poisson_interval(n);
+    text += fmt::format("{} {} {} {}", x, n, low, high);
+    const double total = plot.total[i];
+    const double ratio = n / total;
+    if (!(total > 0.0) || n == 0.0) {
+      text += " NaN NaN NaN NaN NaN\n";
+    } else if (ratio > ranges.ratio_high) {
+      text += fmt::format(" NaN NaN NaN {} NaN\n", ranges.ratio_high - inside);
+    } else if (ratio < ranges.ratio_low) {
+      text += fmt::format(" NaN NaN NaN NaN {}\n", ranges.ratio_low + inside);
+    } else {
+      text += fmt::format(" {} {} {} NaN NaN\n", ratio, low / total, high / total);
+    }
+  }
+  return text;
+}
+
+std::string colour_of(const PlotSample& sample) {
+  if (sample.colour < 0) return k_signal_colour;
+  return k_palette[static_cast<std::size_t>(sample.colour) % k_palette.size()];
+}
+
+/// "Events / 3 GeV" from "m_{4l} [GeV]" and the width of a bin.
+std::string events_label(const ChannelPlot& plot) {
+  if (plot.axis.empty()) return "Events";
+  const double width = plot.edges[1] - plot.edges[0];
+  const std::size_t open = plot.axis.rfind('[');
+  const std::size_t close = plot.axis.rfind(']');
+  if (open == std::string::npos || close == std::string::npos || close < open) {
+    return "Events / " + cli::brief(width, 4);
+  }
+  const std::string unit = plot.axis.substr(open + 1, close - open - 1);
+  return fmt::format("Events / {} {}", cli::brief(width, 4), unit);
+}
+
+std::string frame(const ChannelPlot& plot, const Cell& cell, double bottom, double top) {
+  return fmt::format(
+      "unset label; unset key\n"
+      "set lmargin at screen {:.5f}; set rmargin at screen {:.5f}\n"
+      "set bmargin at screen {:.5f}; set tmargin at screen {:.5f}\n"
+      "set xrange [{}:{}]\n",
+      cell.x(0.125), cell.x(0.965), cell.y(bottom), cell.y(top), plot.edges.front(),
+      plot.edges.back());
+}
+
+std::string head_lines(const ChannelPlot& plot, const PlotOptions& options, bool only) {
+  std::string text;
+  if (!options.title.empty()) {
+    text += fmt::format("set label 1 {} at graph 0,1.04 left font ',17'\n",
+                        gnuplot_text("{/:Bold " + options.title + "}"));
+  }
+  if (!options.note.empty()) {
+    text += fmt::format("set label 2 {} at graph 1,1.04 right\n", gnuplot_text(options.note));
+  }
+  std::vector<std::string> lines = options.lines;
+  const auto label = options.labels.find(plot.channel);
+  const bool labelled = label != options.labels.end();
+  if (labelled) lines.insert(lines.begin(), label->second);
+  if (!labelled && !only) lines.insert(lines.begin(), plot.channel);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    text += fmt::format("set label {} {} at graph 0.03,{:.3f} left{}\n", i + 3,
+                        gnuplot_text(lines[i]), 0.945 - 0.062 * static_cast<double>(i),
+                        i == 0 && labelled ? "" : " noenhanced");
+  }
+  return text;
+}
+
+std::string main_panel(const ChannelPlot& plot, const PlotOptions& options, const Cell& cell,
+                       const Ranges& ranges, const std::string& file, bool only) {
+  const std::size_t n = plot.samples.size();
+  std::string text = frame(plot, cell, 0.33, 0.92) + head_lines(plot, options, only);
+  text += fmt::format(
+      "set yrange [{}:{}]\nset format x ''; unset xlabel; set format y '%g'\n"
+      "{}\nset ytics auto; set mytics\n"
+      "set ylabel {} offset 0.5,0\nset key top right Left reverse samplen 1.6 spacing 1.15{}\n",
+      ranges.low, ranges.high, options.logarithmic ? "set logscale y" : "unset logscale y",
+      gnuplot_text(events_label(plot)), n > 6 ? " maxrows 6" : "");
+  text += fmt::format("plot '{}.points' using 1:2:3:4 with yerrorbars ls 1 title 'Data'", file);
+  for (std::size_t i = n; i-- > 0;) {
+    const PlotSample& sample = plot.samples[i];
+    text += fmt::format(
+        ", \\\n  '{}.steps' using 1:{} with filledcurves y={} fc rgb '{}' fs solid noborder "
+        "title {}{}",
+        file, i + 2, ranges.low, colour_of(sample), gnuplot_text(sample.label),
+        sample.markup ? "" : " noenhanced");
+  }
+  text += fmt::format(
+      ", \\\n  '{0}.steps' using 1:{1} with lines ls 2 notitle"
+      ", \\\n  '{0}.steps' using 1:{2}:{3} with filledcurves ls 3 title 'Uncertainty'"
+      ", \\\n  '{0}.points' using 1:2:3:4 with yerrorbars ls 1 notitle\n",
+      file, n + 2, n + 3, n + 4);
+  return text;
+}
+
+std::string ratio_panel(const ChannelPlot& plot, const Cell& cell, const Ranges& ranges,
+                        const std::string& file) {
+  const std::size_t n = plot.samples.size();
+  const std::string axis = plot.axis.empty()
+                               ? "set xlabel " + gnuplot_text("Bin of " + plot.channel) +
+                                     " noenhanced\n"
+                               : "set xlabel " + gnuplot_text(plot.axis) + "\n";
+  return frame(plot, cell, 0.115, 0.31) + axis +
+         fmt::format(
+             "unset logscale y\nset format x '%g'; set format y '%.3g'\nset yrange [{}:{}]\n"
+             "set ytics autofreq {}\nset ylabel 'Data / model' offset 0.5,0\n"
+             "plot '{}.steps' using 1:{}:{} with filledcurves ls 3 notitle"
+             ", \\\n  1 with lines ls 2 notitle"
+             ", \\\n  '{}.points' using 1:5:6:7 with yerrorbars ls 1 notitle"
+             ", \\\n  '' using 1:8 with points ls 4 notitle"
+             ", \\\n  '' using 1:9 with points ls 5 notitle\n",
+             ranges.ratio_low, ranges.ratio_high,
+             cli::brief((ranges.ratio_high - ranges.ratio_low) > 1.5
+                            ? 1.0
+                            : (ranges.ratio_high - ranges.ratio_low) / 4.0,
+                        1),
+             file, n + 5, n + 6, file);
+}
+
+/// Bins that are numbered have ticks at whole numbers.
+std::string ticks(const ChannelPlot& plot) {
+  if (!plot.axis.empty()) return "set xtics auto; set mxtics\n";
+  const auto step = static_cast<int>(std::ceil(static_cast<double>(plot.total.size()) / 12.0));
+  return fmt::format("set xtics 1,{}; unset mxtics\n", step);
+}
+
+constexpr const char* k_styles =
+    "set encoding utf8\n"
+    "set style line 1 lc rgb 'black' lw 1.4 pt 7 ps 0.55\n"
+    "set style line 2 lc rgb '#202020' lw 1.2\n"
+    "set style line 3 fc rgb '#303030' fs transparent pattern 4 noborder\n"
+    "set style line 4 lc rgb 'black' pt 9 ps 0.9\n"
+    "set style line 5 lc rgb 'black' pt 11 ps 0.9\n"
+    "set bars 0\nset tics front\nset border front lw 1.2\n";
+
+}  // namespace
+
+void check_plot_format(const std::filesystem::path& file) {
+  const std::string suffix = file.extension().string();
+  if (suffix == ".svg" || suffix == ".png" || suffix == ".pdf") return;
+  throw Error(ErrorKind::usage, "the name must end in .svg, .png or .pdf", file.string());
+}
+
+void draw(const std::vector<ChannelPlot>& plots, const PlotOptions& options,
+          const std::filesystem::path& file) {
+  check_plot_format(file);
+  const cli::TemporaryFolder folder;
+  const Page page(plots.size());
+  const std::string suffix = file.extension().string();
+  const std::string picture = (folder.path() / ("plot" + suffix)).string();
+  std::string script = terminal(suffix, page) + k_styles;
+  script += fmt::format("set output {}\nset multiplot\n", gnuplot_text(picture));
+  for (std::size_t i = 0; i < plots.size(); ++i) {
+    const ChannelPlot& plot = plots[i];
+    const std::string name = (folder.path() / fmt::format("channel_{}", i)).string();
+    const Ranges ranges = ranges_of(plot, std::min<std::size_t>(plot.samples.size() + 2, 6), options);
+    write_text(name + ".steps", steps_text(plot));
+    write_text(name + ".points", points_text(plot, ranges));
+    script += ticks(plot) +
+              main_panel(plot, options, page.cell(i), ranges, name, plots.size() == 1) +
+              ratio_panel(plot, page.cell(i), ranges, name);
+  }
+  cli::run_gnuplot(folder.path(), script + "unset multiplot\nunset output\n");
+  write_text(file, read_text(picture));
+}
+
+}  // namespace slalom

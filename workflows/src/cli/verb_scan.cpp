@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// `slalom scan`.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cli/command.hpp"
+#include "cli/model_arguments.hpp"
+#include "cli/result.hpp"
+#include "cli/text.hpp"
+#include "slalom/core/interval.hpp"
+#include "slalom/workflows/cli.hpp"
+
+namespace slalom::cli {
+
+namespace {
+
+constexpr long k_default_points = 21;
+/// Standard deviations on each side of the best fit that a scan covers by default.
+constexpr double k_default_reach = 2.0;
+
+struct ScanArguments : ModelArguments {
+  std::string parameter;
+  std::optional<std::array<double, 2>> range;
+  std::optional<long> points;
+  std::vector<double> values;
+};
+
+void declare_scan(Command& command, ScanArguments& options) {
+  declare_model(command, options);
+  declare_point(command, options);
+  declare_data(command, options);
+  Arguments& arguments = command.arguments;
+  arguments.group("Scan");
+  arguments.text("--parameter", options.parameter, "NAME",
+                 "Parameter to scan; default is the parameter of interest");
+  arguments.range("--range", options.range,
+                  "Ends of the scan; default is 2 sigma on both sides, within the bounds");
+  arguments.integer("--points", options.points, 2, "N",
+                    fmt::format("Number of points; default {}", k_default_points));
+  arguments.numbers("--values", options.values, "VALUE", "The points, in place of range and number");
+}
+
+void check_consistent(const ScanArguments& options) {
+  if (!options.values.empty() && (options.range || options.points)) {
+    throw Error(ErrorKind::usage, "cannot be used together with --range or --points", "--values");
+  }
+  if (options.range && !((*options.range)[0] < (*options.range)[1])) {
+    throw Error(ErrorKind::usage, "LOW must be below HIGH", "--range");
+  }
+}
+
+std::size_t scanned_parameter(const ScanArguments& options, const ModelSpec& spec) {
+  const std::size_t index = options.parameter.empty()
+                                ? require_poi(spec)
+                                : find_parameter(spec, options.parameter, "--parameter");
+  if (!spec.parameters[index].fixed) return index;
+  throw Error(ErrorKind::usage,
+              fmt::format("parameter '{0}' is fixed; let it float with --float {0}",
+                          spec.parameters[index].name),
+              "--parameter");
+}
+
+void check_within_bounds(const Parameter& parameter, const std::vector<double>& values,
+                         const std::string& where) {
+  for (const double value : values) {
+    if (value >= parameter.lower && value <= parameter.upper) continue;
+    throw Error(ErrorKind::usage,
+                fmt::format("{} is outside the bounds [{}, {}] of parameter '{}'", exact(value),
+                            exact(parameter.lower), exact(parameter.upper), parameter.name),
+                where);
+  }
+}
+
+/// Where a scan ends that the user has not limited: from the error, or from the profile itself
+/// where the best fit lies at a bound and has none.
+std::array<double, 2> default_range(Fitter& fitter, const FitResult& best, std::size_t parameter) {
+  const Parameter& declared = fitter.model().spec().parameters[parameter];
+  const double value = best.parameters[parameter];
+  const double reach = k_default_reach * fitter.errors(best)[parameter];
+  std::array<double, 2> range{value - reach, value + reach};
+  if (!(reach > 0.0)) {
+    const Interval interval =
+        minos(fitter, best, parameter, {}, k_default_reach * k_default_reach);
+    range = {interval.lower.value, interval.upper.value};
+  }
+  range[0] = std::max(range[0], declared.lower);
+  range[1] = std::min(range[1], declared.upper);
+  if (!(range[0] < range[1])) range = {declared.lower, declared.upper};
+  return range;
+}
+
+std::vector<double> evenly(const std::array<double, 2>& range, long points) {
+  std::vector<double> values(static_cast<std::size_t>(points));
+  for (long i = 0; i < points; ++i) {
+    const double fraction = static_cast<double>(i) / static_cast<double>(points - 1);
+    values[static_cast<std::size_t>(i)] = range[0] + fraction * (range[1] - range[0]);
+  }
+  values.back() = range[1];
+  return values;
+}
+
+std::vector<double> scan_values(const ScanArguments& options, Fitter& fitter,
+                                const FitResult& best, std::size_t parameter) {
+  const Parameter& declared = fitter.model().spec().parameters[parameter];
+  if (!options.values.empty()) {
+    check_within_bounds(declared, options.values, "--values");
+    return options.values;
+  }
+  if (options.range) {
+    check_within_bounds(declared, {options.range->begin(), options.range->end()}, "--range");
+  }
+  const std::array<double, 2> range =
+      options.range ? *options.range : default_range(fitter, best, parameter);
+  return evenly(range, options.points.value_or(k_default_points));
+}
+
+bool all_converged(const Scan& scan) {
+  return scan.best.converged() &&
+         std::all_of(scan.fits.begin(), scan.fits.end(),
+                     [](const FitResult& fit) { return fit.converged(); });
+}
+
+OrderedJson scan_json(const Scan& scan, const ModelSpec& spec, const std::string& measurement) {
+  OrderedJson converged = OrderedJson::array();
+  for (const FitResult& fit : scan.fits) converged.push_back(fit.converged());
+  OrderedJson result;
+  append(result, "parameter", spec.parameters[scan.parameter].name);
+  append(result, "values", number_array(scan.values, "values"));
+  append(result, "delta_twice_nll", number_array(scan.delta_twice_nll, "delta_twice_nll"));
+  append(result, "converged", all_converged(scan));
+  append(result, "point_converged", std::move(converged));
+  append(result, "best_value", finite(scan.best.parameters[scan.parameter], "best_value"));
+  append(result, "best_twice_nll", finite(scan.best.twice_nll, "best_twice_nll"));
+  append(result, "measurement", measurement);
+  return result;
+}
+
+/// One character per quarter of a unit, up to 2.5 standard deviations.
+std::string bar_of(double delta) {
+  constexpr double k_per_unit = 6.0;
+  constexpr double k_longest = 54.0;
+  const double length = std::round(k_per_unit * delta);
+  if (!(length <= k_longest)) return std::string(static_cast<std::size_t>(k_longest), '#') + ">";
+  return std::string(static_cast<std::size_t>(std::max(length, 0.0)), '#');
+}
+
+std::string scan_text(const Scan& scan, const ModelSpec& spec) {
+  const std::string& name = spec.parameters[scan.parameter].name;
+  Table table("rrll");
+  table.row({shorten(name, 20), "2 Delta NLL", ""});
+  for (std::size_t i = 0; i < scan.values.size(); ++i) {
+    std::string mark = bar_of(scan.delta_twice_nll[i]);
+    if (!scan.fits[i].converged()) mark += " NOT CONVERGED";
+    table.row({brief(scan.values[i]), fixed_point(scan.delta_twice_nll[i], 6), mark});
+  }
+  return fmt::format("  best fit: {} = {}, -2 log L = {:.9g}\n\n{}", name,
+                     brief(scan.best.parameters[scan.parameter]), scan.best.twice_nll,
+                     table.str());
+}
+
+void warn_about(Command& command, const Scan& scan, const FitResult& free_fit,
+                const std::string& name) {
+  for (std::size_t i = 0; i < scan.fits.size(); ++i) {
+    if (scan.fits[i].converged()) continue;
+    command.warn({fmt::format("the fit at {} did not converge: {}", exact(scan.values[i]),
+                              scan.fits[i].message),
+                  name},
+                 ErrorKind::numerical);
+  }
+  constexpr double k_clearly = 1e-6;
+  if (scan.best.twice_nll < free_fit.twice_nll - k_clearly) {
+    command.warn({fmt::format("the scan found a minimum that is lower by {} than that of the free "
+                              "fit; heights are above the lower one",
+                              brief(free_fit.twice_nll - scan.best.twice_nll, 3)),
+                  name},
+                 ErrorKind::numerical);
+  }
+}
+
+}  // namespace
+
+int run_scan(Command& command) {
+  ScanArguments arguments;
+  declare_scan(command, arguments);
+  command.arguments.example("slalom scan workspace.json --range 0 3 --points 31");
+  if (!command.parse()) return exit_success;
+  check_consistent(arguments);
+  const LoadedModel loaded = load_model(command, arguments);
+  const std::size_t parameter = scanned_parameter(arguments, loaded.spec());
+  Fitter fitter(loaded.model);
+  fitter.set_data(loaded.data);
+  const FitResult free_fit = fitter.fit();
+  const std::vector<double> values = scan_values(arguments, fitter, free_fit, parameter);
+  const Scan scan = profile_scan(fitter, parameter, values);
+  warn_about(command, scan, free_fit, loaded.spec().parameters[parameter].name);
+  if (command.wants_json()) {
+    command.answer(scan_json(scan, loaded.spec(), loaded.measurement));
+  } else {
+    command.answer(scan_text(scan, loaded.spec()));
+  }
+  return all_converged(scan) ? exit_success : exit_not_converged;
+}
+
+}  // namespace slalom::cli
