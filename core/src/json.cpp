@@ -50,6 +50,11 @@ std::string complaint(const std::string& what) {
   return read == std::string::npos ? message : message.substr(0, read) + tail;
 }
 
+bool is_word(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '+' || c == '-' || c == '.';
+}
+
 bool starts_with_any(std::string_view text, std::initializer_list<std::string_view> prefixes) {
   return std::any_of(prefixes.begin(), prefixes.end(), [&](std::string_view prefix) {
     return text.substr(0, prefix.size()) == prefix;
@@ -94,9 +99,7 @@ class DocumentBuilder {
                    const nlohmann::detail::exception& error) {
     const std::size_t end = std::min(position, text_.size() + 1);
     const std::string message = complaint(error.what());
-    // A broken string is broken where reading stopped; anything else where the token starts.
-    const bool at_end = message.find("invalid string") != std::string::npos;
-    const std::size_t offset = end - std::min(end, at_end ? 1 : token_length(token));
+    const std::size_t offset = token_start(message, end, token);
     throw Error(ErrorKind::json, explain(message, offset, token), location(source_, text_, offset));
   }
 
@@ -106,6 +109,23 @@ class DocumentBuilder {
     const std::string* key = nullptr;  // of the member that is being read, in an object
     Json* member = nullptr;            // its value
   };
+
+  // Where the token that ends at `end` starts. What the parser calls the last token is one only for
+  // numbers and strings; before other tokens it has everything since the last of those.
+  std::size_t token_start(const std::string& message, std::size_t end,
+                          const std::string& token) const {
+    const auto says = [&](const char* part) { return message.find(part) != std::string::npos; };
+    if (end == 0 || end > text_.size()) return text_.size();
+    // A broken string is broken where reading stopped.
+    if (says("invalid string")) return end - 1;
+    if (says("number") || says("unexpected string"))
+      return end - std::min(end, token_length(token));
+    std::size_t start = end - 1;
+    if (says("invalid literal") || is_word(text_[start])) {
+      while (start > 0 && is_word(text_[start - 1])) --start;
+    }
+    return start;
+  }
 
   template <class Value>
   Json* add(Value&& value) {
