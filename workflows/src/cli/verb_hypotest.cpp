@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// `slalom cls`, `slalom discovery` and `slalom limit`.
+#include <fmt/format.h>
+
+#include "cli/command.hpp"
+#include "cli/model_arguments.hpp"
+#include "cli/result.hpp"
+#include "cli/text.hpp"
+#include "slalom/core/hypotest.hpp"
+#include "slalom/workflows/cli.hpp"
+
+namespace slalom::cli {
+
+namespace {
+
+constexpr const char* k_calculator = "asymptotics";
+
+struct TestArguments : ModelArguments {
+  std::optional<double> mu;
+  std::optional<double> level;
+  std::string statistic = "qtilde";
+};
+
+void declare_test(Command& command, TestArguments& options, const char* title) {
+  declare_model(command, options);
+  declare_point(command, options);
+  declare_data(command, options);
+  command.arguments.group(title);
+}
+
+void declare_statistic(Command& command, TestArguments& options) {
+  command.arguments.choice("--test-stat", options.statistic, {"q", "qtilde"},
+                           "Test statistic; they differ for best fits below zero");
+}
+
+/// A model with its data, ready for tests. The calculator refers to the fitter.
+struct PreparedTest {
+  LoadedModel loaded;
+  Fitter fitter;
+  AsymptoticCalculator calculator;
+
+  PreparedTest(LoadedModel model, const std::string& statistic)
+      : loaded(std::move(model)),
+        fitter(with_data(loaded)),
+        calculator(fitter, {}, statistic == "q" ? TestStatistic::q : TestStatistic::qtilde) {}
+
+ private:
+  static Fitter with_data(const LoadedModel& model) {
+    Fitter fitter(model.model);
+    fitter.set_data(model.data);
+    return fitter;
+  }
+};
+
+LoadedModel load_with_poi(Command& command, const TestArguments& options) {
+  LoadedModel loaded = load_model(command, options);
+  require_poi(loaded.spec());
+  return loaded;
+}
+
+void warn_if_failed(Command& command, bool converged, const std::string& message) {
+  if (!converged) command.warn({message, "fit"}, ErrorKind::numerical);
+}
+
+template <typename Values>
+OrderedJson band(const Values& values, const char* where) {
+  return number_array(std::vector<double>(values.begin(), values.end()), where);
+}
+
+void append_end(OrderedJson& result, PreparedTest& test, bool converged) {
+  const ModelSpec& spec = test.loaded.spec();
+  append(result, "best_fit", finite(test.calculator.best().parameters[*spec.poi], "best_fit"));
+  append(result, "converged", converged);
+  append(result, "poi", spec.parameters[*spec.poi].name);
+  append(result, "measurement", test.loaded.measurement);
+}
+
+/// Five rows of a band, from -2 to 2 sigma.
+template <typename Values>
+void band_rows(Table& table, const char* name, const Values& values) {
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const int sigma = static_cast<int>(i) - 2;
+    table.row({i == 2 ? fmt::format("{} (median)", name) : fmt::format("{:+d} sigma", sigma),
+               brief(values[i])});
+  }
+}
+
+OrderedJson cls_json(const HypothesisTest& test, const std::string& statistic) {
+  OrderedJson result;
+  append(result, "mu", test.mu);
+  append(result, "cls_observed", finite(test.cls, "cls_observed"));
+  append(result, "cls_expected", band(test.cls_expected, "cls_expected"));
+  append(result, "clsb", finite(test.clsb, "clsb"));
+  append(result, "clb", finite(test.clb, "clb"));
+  append(result, "test_statistic", finite(test.test_statistic, "test_statistic"));
+  append(result, "test_statistic_asimov", finite(test.asimov_statistic, "test_statistic_asimov"));
+  append(result, "log_cls_observed", finite(test.log_cls, "log_cls_observed"));
+  append(result, "log_cls_expected", band(test.log_cls_expected, "log_cls_expected"));
+  append(result, "test_stat", statistic);
+  append(result, "calculator", k_calculator);
+  return result;
+}
+
+std::string cls_text(const HypothesisTest& test, const std::string& poi) {
+  Table table("lr");
+  table.row({"CLs observed", brief(test.cls)});
+  band_rows(table, "CLs expected", test.cls_expected);
+  table.row({"CLs+b, CLb", fmt::format("{}, {}", brief(test.clsb), brief(test.clb))});
+  table.row({"test statistic", brief(test.test_statistic)});
+  return fmt::format("  {} = {}, asymptotic\n\n{}", poi, brief(test.mu), table.str());
+}
+
+OrderedJson discovery_json(const DiscoveryTest& test) {
+  OrderedJson result;
+  append(result, "p0_observed", finite(test.p0, "p0_observed"));
+  append(result, "z_observed", finite(test.z, "z_observed"));
+  append(result, "p0_expected", finite(test.p0_expected, "p0_expected"));
+  append(result, "z_expected", finite(test.z_expected, "z_expected"));
+  append(result, "p0_band", band(test.p0_band, "p0_band"));
+  append(result, "log_p0_observed", finite(test.log_p0, "log_p0_observed"));
+  append(result, "log_p0_expected", finite(test.log_p0_expected, "log_p0_expected"));
+  append(result, "test_statistic", finite(test.test_statistic, "test_statistic"));
+  append(result, "calculator", k_calculator);
+  return result;
+}
+
+std::string discovery_text(const DiscoveryTest& test, const std::string& poi) {
+  Table table("lrr");
+  table.row({"", "p0", "significance"});
+  table.row({"observed", brief(test.p0), fmt::format("{:.3f} sigma", test.z)});
+  table.row({fmt::format("expected for {} = 1", poi), brief(test.p0_expected),
+             fmt::format("{:.3f} sigma", test.z_expected)});
+  return "  background only against " + poi + " > 0, asymptotic\n\n" + table.str();
+}
+
+OrderedJson limit_json(const UpperLimit& limit) {
+  OrderedJson result;
+  append(result, "level", limit.level);
+  append(result, "observed", finite(limit.observed, "observed"));
+  append(result, "expected", band(limit.expected, "expected"));
+  append(result, "calculator", k_calculator);
+  return result;
+}
+
+std::string limit_text(const UpperLimit& limit, const std::string& poi) {
+  Table table("lr");
+  table.row({"observed", brief(limit.observed)});
+  band_rows(table, "expected", limit.expected);
+  return fmt::format("  upper limit on {} where CLs = {}, asymptotic\n\n{}", poi,
+                     brief(limit.level), table.str());
+}
+
+template <typename MakeJson, typename MakeText>
+int answer_test(Command& command, PreparedTest& test, bool converged, const std::string& message,
+                const MakeJson& make_json, const MakeText& make_text) {
+  warn_if_failed(command, converged, message);
+  if (command.wants_json()) {
+    OrderedJson result = make_json();
+    append_end(result, test, converged);
+    command.answer(std::move(result));
+  } else {
+    const ModelSpec& spec = test.loaded.spec();
+    command.answer(make_text(spec.parameters[*spec.poi].name));
+  }
+  return converged ? exit_success : exit_not_converged;
+}
+
+}  // namespace
+
+int run_cls(Command& command) {
+  TestArguments arguments;
+  declare_test(command, arguments, "Test");
+  command.arguments.number("--mu", arguments.mu, "MU", "Value to test; default 1");
+  declare_statistic(command, arguments);
+  command.arguments.example("slalom cls workspace.json --mu 1");
+  if (!command.parse()) return exit_success;
+  PreparedTest test(load_with_poi(command, arguments), arguments.statistic);
+  const HypothesisTest result = test.calculator.test(arguments.mu.value_or(1.0));
+  return answer_test(
+      command, test, result.converged, result.message,
+      [&] { return cls_json(result, arguments.statistic); },
+      [&](const std::string& poi) { return cls_text(result, poi); });
+}
+
+int run_discovery(Command& command) {
+  TestArguments arguments;
+  declare_test(command, arguments, "Test");
+  command.arguments.example("slalom discovery workspace.json");
+  if (!command.parse()) return exit_success;
+  PreparedTest test(load_with_poi(command, arguments), arguments.statistic);
+  const DiscoveryTest result = test.calculator.discovery();
+  return answer_test(
+      command, test, result.converged, result.message, [&] { return discovery_json(result); },
+      [&](const std::string& poi) { return discovery_text(result, poi); });
+}
+
+int run_limit(Command& command) {
+  TestArguments arguments;
+  declare_test(command, arguments, "Limit");
+  command.arguments.number("--level", arguments.level, "LEVEL",
+                           "CLs at the limit; default 0.05 (95 % confidence level)");
+  declare_statistic(command, arguments);
+  command.arguments.example("slalom limit workspace.json");
+  if (!command.parse()) return exit_success;
+  PreparedTest test(load_with_poi(command, arguments), arguments.statistic);
+  const UpperLimit result = test.calculator.upper_limit(arguments.level.value_or(0.05));
+  return answer_test(
+      command, test, result.converged, result.message, [&] { return limit_json(result); },
+      [&](const std::string& poi) { return limit_text(result, poi); });
+}
+
+}  // namespace slalom::cli
