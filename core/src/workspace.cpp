@@ -285,8 +285,7 @@ class WorkspaceReader {
     }
   }
 
-  static std::vector<Measurement> read_measurements(const nlohmann::json& value,
-                                                    const Place& place) {
+  std::vector<Measurement> read_measurements(const nlohmann::json& value, const Place& place) {
     check_array(value, place, 1);
     std::vector<Measurement> measurements;
     UniqueNames names("measurement");
@@ -297,10 +296,14 @@ class WorkspaceReader {
     return measurements;
   }
 
-  static Measurement read_measurement(const nlohmann::json& value, const Place& place) {
+  Measurement read_measurement(const nlohmann::json& value, const Place& place) {
     check_object(value, place, {"name", "config"});
     Measurement measurement;
-    measurement.name = read_string(value["name"], place.at("name"));  // pyhf allows ""
+    measurement.name = read_string(value["name"], place.at("name"));
+    // Published workspaces have it, and the first measurement is found without its name.
+    if (measurement.name.empty()) {
+      warnings_.add("measurement", "the measurement has an empty name", place.at("name"));
+    }
     const nlohmann::json& config = value["config"];
     const Place at_config = place.at("config");
     check_object(config, at_config, {"poi", "parameters"});
@@ -426,13 +429,19 @@ class WorkspaceReader {
   static void check_all_observed(const std::vector<Channel>& channels,
                                  const std::vector<bool>& observed,
                                  const std::vector<Observation>& observations, const Place& place) {
-    for (std::size_t i = 0; i < channels.size(); ++i) {
-      if (observed[i]) continue;
-      std::vector<std::string> given;
-      for (const Observation& observation : observations) given.push_back(observation.name);
-      place.fail("no observation for channel " + in_quotes(channels[i].name) + " (/channels/" +
-                 std::to_string(i) + ")" + detail::suggestion(channels[i].name, given));
+    const auto missing = std::find(observed.begin(), observed.end(), false);
+    if (missing == observed.end()) return;
+    const auto index = static_cast<std::size_t>(missing - observed.begin());
+    // Observations that belong to no channel are what a misspelt name may have been meant for.
+    std::vector<std::string> unused;
+    for (const Observation& observation : observations) {
+      const bool used = std::any_of(channels.begin(), channels.end(), [&](const Channel& channel) {
+        return channel.name == observation.name;
+      });
+      if (!used) unused.push_back(observation.name);
     }
+    place.fail("no observation for channel " + in_quotes(channels[index].name) + " (/channels/" +
+               std::to_string(index) + ")" + detail::suggestion(channels[index].name, unused));
   }
 
   WarningCollector warnings_;

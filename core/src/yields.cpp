@@ -30,7 +30,8 @@ double error_of(const SparseRow& row, const Covariance& covariance) {
   for (std::size_t i = 0; i < row.columns.size(); ++i) {
     const double* line = covariance.matrix.data() + row.columns[i] * n;
     double sum = 0.0;
-    for (std::size_t j = 0; j < row.columns.size(); ++j) sum += line[row.columns[j]] * row.values[j];
+    for (std::size_t j = 0; j < row.columns.size(); ++j)
+      sum += line[row.columns[j]] * row.values[j];
     variance += row.values[i] * sum;
   }
   return std::sqrt(std::max(variance, 0.0));

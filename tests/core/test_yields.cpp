@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slalom/core/yields.hpp"
-
 #include <cmath>
 
+#include "slalom/core/yields.hpp"
 #include "support/catch.hpp"
 
 using Catch::Matchers::WithinAbs;

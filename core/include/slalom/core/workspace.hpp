@@ -87,8 +87,8 @@ struct Workspace {
 ///
 /// Accepted with a warning, because pyhf accepts it although it is probably a mistake: negative
 /// uncertainties, factors hi or lo <= 0, histosys whose variations lie on the same side in every
-/// bin, observations of channels that do not exist (published patches leave some). More than five
-/// warnings of a kind are one warning with their number.
+/// bin, observations of channels that do not exist (published patches leave some), measurements
+/// with an empty name. More than five warnings of a kind are one warning with their number.
 ///
 /// \param document the whole workspace
 /// \param warnings where warnings are appended; a null pointer drops them
