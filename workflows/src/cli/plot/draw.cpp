@@ -24,12 +24,13 @@ using cli::gnuplot_text;
 /// the red, which is the signal's.
 constexpr std::array<const char*, 9> k_palette{"#3f90da", "#ffa90e", "#94a4a2", "#832db6", "#a96b59",
                                                "#e76300", "#b9ac70", "#717581", "#92dadd"};
+constexpr const char* k_band = "fc rgb '#303030' fs transparent pattern 4 noborder";
 constexpr const char* k_signal_colour = "#bd1f01";
 /// One channel in pixels.
 constexpr double k_width = 720.0;
 constexpr double k_height = 640.0;
 /// Relative uncertainty beyond which the ratio has no useful range.
-constexpr double k_widest_ratio = 3.0;
+constexpr double k_widest_ratio = 2.95;
 
 /// Where one channel goes, as fractions of the page.
 struct Cell {
@@ -71,11 +72,11 @@ std::string terminal(const std::string& suffix, const Page& page) {
                        width, height);
   }
   if (suffix == ".png") {
-    return fmt::format("set terminal pngcairo enhanced size {:.0f},{:.0f} font 'Helvetica,15' "
+    return fmt::format("set terminal pngcairo enhanced size {:.0f},{:.0f} font 'Helvetica,11' "
                        "fontscale 2 linewidth 2 pointscale 2\n",
                        2.0 * width, 2.0 * height);
   }
-  return fmt::format("set terminal pdfcairo enhanced size {:.3f}in,{:.3f}in font 'Helvetica,15'\n",
+  return fmt::format("set terminal pdfcairo enhanced size {:.3f}in,{:.3f}in font 'Helvetica,15' linewidth 1.5\n",
                      width / 72.0, height / 72.0);
 }
 
@@ -201,8 +202,8 @@ std::string frame(const ChannelPlot& plot, const Cell& cell, double bottom, doub
 std::string head_lines(const ChannelPlot& plot, const PlotOptions& options, bool only) {
   std::string text;
   if (!options.title.empty()) {
-    text += fmt::format("set label 1 {} at graph 0,1.04 left font ',17'\n",
-                        gnuplot_text("{/:Bold " + options.title + "}"));
+    text += fmt::format("set label 1 {} at graph 0,1.04 left\n",
+                        gnuplot_text("{/:Bold*1.15 " + options.title + "}"));
   }
   if (!options.note.empty()) {
     text += fmt::format("set label 2 {} at graph 1,1.04 right\n", gnuplot_text(options.note));
@@ -223,7 +224,7 @@ std::string head_lines(const ChannelPlot& plot, const PlotOptions& options, bool
 std::string main_panel(const ChannelPlot& plot, const PlotOptions& options, const Cell& cell,
                        const Ranges& ranges, const std::string& file, bool only) {
   const std::size_t n = plot.samples.size();
-  std::string text = frame(plot, cell, 0.33, 0.92) + head_lines(plot, options, only);
+  std::string text = frame(plot, cell, 0.335, 0.925) + head_lines(plot, options, only);
   text += fmt::format(
       "set yrange [{}:{}]\nset format x ''; unset xlabel; set format y '%g'\n"
       "{}\nset ytics auto; set mytics\n"
@@ -241,9 +242,9 @@ std::string main_panel(const ChannelPlot& plot, const PlotOptions& options, cons
   }
   text += fmt::format(
       ", \\\n  '{0}.steps' using 1:{1} with lines ls 2 notitle"
-      ", \\\n  '{0}.steps' using 1:{2}:{3} with filledcurves ls 3 title 'Uncertainty'"
+      ", \\\n  '{0}.steps' using 1:{2}:{3} with filledcurves {4} title 'Uncertainty'"
       ", \\\n  '{0}.points' using 1:2:3:4 with yerrorbars ls 1 notitle\n",
-      file, n + 2, n + 3, n + 4);
+      file, n + 2, n + 3, n + 4, k_band);
   return text;
 }
 
@@ -254,11 +255,11 @@ std::string ratio_panel(const ChannelPlot& plot, const Cell& cell, const Ranges&
                                ? "set xlabel " + gnuplot_text("Bin of " + plot.channel) +
                                      " noenhanced\n"
                                : "set xlabel " + gnuplot_text(plot.axis) + "\n";
-  return frame(plot, cell, 0.115, 0.31) + axis +
+  return frame(plot, cell, 0.11, 0.305) + axis +
          fmt::format(
              "unset logscale y\nset format x '%g'; set format y '%.3g'\nset yrange [{}:{}]\n"
              "set ytics autofreq {}\nset ylabel 'Data / model' offset 0.5,0\n"
-             "plot '{}.steps' using 1:{}:{} with filledcurves ls 3 notitle"
+             "plot '{}.steps' using 1:{}:{} with filledcurves {} notitle"
              ", \\\n  1 with lines ls 2 notitle"
              ", \\\n  '{}.points' using 1:5:6:7 with yerrorbars ls 1 notitle"
              ", \\\n  '' using 1:8 with points ls 4 notitle"
@@ -268,7 +269,7 @@ std::string ratio_panel(const ChannelPlot& plot, const Cell& cell, const Ranges&
                             ? 1.0
                             : (ranges.ratio_high - ranges.ratio_low) / 4.0,
                         1),
-             file, n + 5, n + 6, file);
+             file, n + 5, n + 6, k_band, file);
 }
 
 /// Bins that are numbered have ticks at whole numbers.
@@ -280,9 +281,9 @@ std::string ticks(const ChannelPlot& plot) {
 
 constexpr const char* k_styles =
     "set encoding utf8\n"
-    "set style line 1 lc rgb 'black' lw 1.4 pt 7 ps 0.55\n"
+    "set style line 1 lc rgb 'black' lw 1.4 pt 7 ps 0.55 pi 0\n"
     "set style line 2 lc rgb '#202020' lw 1.2\n"
-    "set style line 3 fc rgb '#303030' fs transparent pattern 4 noborder\n"
+
     "set style line 4 lc rgb 'black' pt 9 ps 0.9\n"
     "set style line 5 lc rgb 'black' pt 11 ps 0.9\n"
     "set bars 0\nset tics front\nset border front lw 1.2\n";
