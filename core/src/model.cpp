@@ -45,9 +45,11 @@ void add_local_block(const EngineState& state, const ChannelLayout& c, std::size
   for (std::size_t k = 0; k < c.n_groups; ++k) {
     const std::size_t i = c.local_begin + k * c.nb + b;
     const std::size_t p = state.engine.local[i];
-    for (std::size_t l = 0; l < c.n_groups; ++l) {
+    hessian[p * n + p] -= q * st.group_yield[i] * st.group_yield[i];
+    for (std::size_t l = k + 1; l < c.n_groups; ++l) {
       const std::size_t j = c.local_begin + l * c.nb + b;
-      hessian[p * n + state.engine.local[j]] -= q * st.group_yield[i] * st.group_yield[j];
+      const std::size_t r = state.engine.local[j];
+      hessian[p * n + r] = hessian[r * n + p] = -q * st.group_yield[i] * st.group_yield[j];
     }
     const bool poisson = state.engine.local_kind[c.group_begin + k] == detail::LocalKind::poisson;
     const double gamma = st.gamma[i];

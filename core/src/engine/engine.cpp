@@ -141,7 +141,7 @@ class Compiler {
       add_row(channel.samples[i], c, groups[i], slots);
     }
     if (c.narrow) {
-      c.sum_begin = n_sums_;
+      c.sum_begin = n_sums_ = padded(n_sums_);  // stored as whole vectors; wide rows are not
       n_sums_ += c.n_histosys * channel.samples.size();
     }
     const std::size_t stride = padded(c.n_slots);
