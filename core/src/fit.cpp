@@ -45,6 +45,9 @@ namespace {
 /// Even part of a parameter's effect on the rates, in units of their Poisson uncertainties,
 /// squared: below it the likelihood cannot bend enough for two minima.
 constexpr double k_least_asymmetry = 0.05;
+/// Each costs two evaluations; in models with hundreds of systematics only the most asymmetric ones
+/// are looked at.
+constexpr std::size_t k_most_candidates = 12;
 
 std::vector<std::size_t> asymmetric_parameters(const Engine& engine) {
   std::vector<double> strength(engine.shared.size(), 0.0), even(engine.shared.size());
@@ -70,6 +73,7 @@ std::vector<std::size_t> asymmetric_parameters(const Engine& engine) {
   }
   std::sort(result.begin(), result.end(),
             [&](std::size_t a, std::size_t b) { return strength[a] > strength[b]; });
+  result.resize(std::min(result.size(), k_most_candidates));
   return result;
 }
 
@@ -242,8 +246,12 @@ std::string status_message(const FitResult& result) {
       return "the limit of iterations was reached; the largest scaled gradient component is " +
              std::to_string(result.kkt_residual);
     case FitStatus::stalled:
+      if (result.kkt_residual < 1e-6) {
+        return "the gradient is zero, but the likelihood does not rise in all directions: a "
+               "combination of parameters is not determined";
+      }
       return "no step lowers -log L although the largest scaled gradient component is " +
-             std::to_string(result.kkt_residual) + ", or the curvature there is not positive";
+             std::to_string(result.kkt_residual);
     case FitStatus::infeasible:
       break;
   }

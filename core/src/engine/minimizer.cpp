@@ -15,6 +15,8 @@ constexpr double k_first_damping = 1e-3;
 constexpr double k_largest_damping = 1e12;
 /// An expected decrease of -log L that nobody can see.
 constexpr double k_negligible_decrement = 1e-9;
+/// Curvature, in units of that of single parameters, that rounding cannot tell from none.
+constexpr double k_flat = 1e-11;
 /// Scaled gradient below which differences of -log L may drown in rounding.
 constexpr double k_near_minimum = 1e-2;
 /// Around a single minimum -log L rises about as the parabola does.
@@ -414,6 +416,7 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
   if (status == FitStatus::converged) {
     result.edm = newton_decrement();
     result.smallest_eigenvalue = smallest_eigenvalue();
+    if (result.smallest_eigenvalue < k_flat) status = FitStatus::stalled;
   }
   finish(result, status);
 }

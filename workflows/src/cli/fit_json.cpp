@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 
 #include "cli/fit_report.hpp"
@@ -52,8 +53,10 @@ OrderedJson correlation_json(const FitReport& report) {
     names.push_back(report.spec().parameters[parameter].name);
     std::vector<double> row(n);
     for (std::size_t j = 0; j < n; ++j) {
-      const double variances = covariance.matrix[i * n + i] * covariance.matrix[j * n + j];
-      row[j] = i == j ? 1.0 : covariance.matrix[i * n + j] / std::sqrt(variances);
+      // The upper triangle for both, so that the matrix is symmetric to the last bit.
+      const auto [a, b] = std::minmax(i, j);
+      const double variances = covariance.matrix[a * n + a] * covariance.matrix[b * n + b];
+      row[j] = i == j ? 1.0 : covariance.matrix[a * n + b] / std::sqrt(variances);
     }
     matrix.push_back(number_array(row, "correlation"));
   }

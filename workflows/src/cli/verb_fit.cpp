@@ -34,9 +34,9 @@ void declare_fit(Command& command, FitArguments& options) {
   arguments.optional_texts("--minos", options.minos, "", "NAME",
                            "Profile-likelihood interval of NAME, of all free parameters (all), or "
                            "of the parameter of interest; repeatable");
-  arguments.flag("--correlation", options.correlation,
-                 fmt::format("Correlation matrix also for more than {} parameters",
-                             k_many_parameters));
+  arguments.flag(
+      "--correlation", options.correlation,
+      fmt::format("Correlation matrix also for more than {} parameters", k_many_parameters));
   arguments.flag("--all", options.all, "Show every per-bin parameter in the table");
   declare_plot(command, options.plot);
 }
@@ -81,6 +81,15 @@ bool all_converged(const FitReport& report) {
     if (!interval.lower.converged || !interval.upper.converged) return false;
   }
   return report.result.converged();
+}
+
+/// The table always has the interval of the parameter of interest if it can be had.
+void add_poi_interval(Fitter& fitter, FitReport& report) {
+  const auto poi = report.spec().poi;
+  if (!poi || !report.result.converged() || report.result.fixed[*poi]) return;
+  if (report.minos.contains(*poi)) return;
+  const Interval interval = minos(fitter, report.result, *poi);
+  if (interval.lower.converged && interval.upper.converged) report.minos.emplace(*poi, interval);
 }
 
 void add_uncertainties(Fitter& fitter, bool correlation, FitReport& report) {
@@ -136,6 +145,8 @@ int run_fit(Command& command) {
   add_uncertainties(fitter, matrix || !arguments.plot.file.empty(), report);
   warn_about(command, report);
   run_minos(command, fitter, intervals, report);
+  const bool converged = all_converged(report);
+  if (!command.wants_json()) add_poi_interval(fitter, report);
   const bool drawn = try_to_draw(command, report, plot, arguments.plot.file);
   if (!matrix) report.covariance.matrix.clear();
   if (command.wants_json()) {
@@ -143,7 +154,7 @@ int run_fit(Command& command) {
   } else {
     command.answer(fit_text(report, {arguments.all, command.wants_colour()}));
   }
-  if (!all_converged(report)) return exit_not_converged;
+  if (!converged) return exit_not_converged;
   return drawn ? exit_success : exit_failure;
 }
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// `slalom scan`.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 
 #include "cli/command.hpp"
 #include "cli/model_arguments.hpp"
@@ -40,7 +39,8 @@ void declare_scan(Command& command, ScanArguments& options) {
                   "Ends of the scan; default is 2 sigma on both sides, within the bounds");
   arguments.integer("--points", options.points, 2, "N",
                     fmt::format("Number of points; default {}", k_default_points));
-  arguments.numbers("--values", options.values, "VALUE", "The points, in place of range and number");
+  arguments.numbers("--values", options.values, "VALUE",
+                    "The points, in place of range and number");
 }
 
 void check_consistent(const ScanArguments& options) {
@@ -82,8 +82,7 @@ std::array<double, 2> default_range(Fitter& fitter, const FitResult& best, std::
   const double reach = k_default_reach * fitter.errors(best)[parameter];
   std::array<double, 2> range{value - reach, value + reach};
   if (!(reach > 0.0)) {
-    const Interval interval =
-        minos(fitter, best, parameter, {}, k_default_reach * k_default_reach);
+    const Interval interval = minos(fitter, best, parameter, {}, k_default_reach * k_default_reach);
     range = {interval.lower.value, interval.upper.value};
   }
   range[0] = std::max(range[0], declared.lower);
@@ -102,8 +101,8 @@ std::vector<double> evenly(const std::array<double, 2>& range, long points) {
   return values;
 }
 
-std::vector<double> scan_values(const ScanArguments& options, Fitter& fitter,
-                                const FitResult& best, std::size_t parameter) {
+std::vector<double> scan_values(const ScanArguments& options, Fitter& fitter, const FitResult& best,
+                                std::size_t parameter) {
   const Parameter& declared = fitter.model().spec().parameters[parameter];
   if (!options.values.empty()) {
     check_within_bounds(declared, options.values, "--values");
@@ -118,9 +117,8 @@ std::vector<double> scan_values(const ScanArguments& options, Fitter& fitter,
 }
 
 bool all_converged(const Scan& scan) {
-  return scan.best.converged() &&
-         std::all_of(scan.fits.begin(), scan.fits.end(),
-                     [](const FitResult& fit) { return fit.converged(); });
+  return scan.best.converged() && std::all_of(scan.fits.begin(), scan.fits.end(),
+                                              [](const FitResult& fit) { return fit.converged(); });
 }
 
 OrderedJson scan_json(const Scan& scan, const ModelSpec& spec, const std::string& measurement) {
@@ -130,10 +128,12 @@ OrderedJson scan_json(const Scan& scan, const ModelSpec& spec, const std::string
   append(result, "parameter", spec.parameters[scan.parameter].name);
   append(result, "values", number_array(scan.values, "values"));
   append(result, "delta_twice_nll", number_array(scan.delta_twice_nll, "delta_twice_nll"));
-  append(result, "converged", all_converged(scan));
-  append(result, "point_converged", std::move(converged));
-  append(result, "best_value", finite(scan.best.parameters[scan.parameter], "best_value"));
-  append(result, "best_twice_nll", finite(scan.best.twice_nll, "best_twice_nll"));
+  append(result, "converged", std::move(converged));
+  OrderedJson best;
+  append(best, "value", finite(scan.best.parameters[scan.parameter], "best"));
+  append(best, "twice_nll", finite(scan.best.twice_nll, "best"));
+  append(best, "converged", scan.best.converged());
+  append(result, "best", std::move(best));
   append(result, "measurement", measurement);
   return result;
 }
@@ -157,8 +157,7 @@ std::string scan_text(const Scan& scan, const ModelSpec& spec) {
     table.row({brief(scan.values[i]), fixed_point(scan.delta_twice_nll[i], 6), mark});
   }
   return fmt::format("  best fit: {} = {}, -2 log L = {:.9g}\n\n{}", name,
-                     brief(scan.best.parameters[scan.parameter]), scan.best.twice_nll,
-                     table.str());
+                     brief(scan.best.parameters[scan.parameter]), scan.best.twice_nll, table.str());
 }
 
 void warn_about(Command& command, const Scan& scan, const FitResult& free_fit,

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// Patches, combine, prune, rename, sort, digest and patchset.
+#include <string>
+#include <vector>
+
+#include "slalom/core/json.hpp"
+#include "support/catch.hpp"
+#include "support/command_line.hpp"
+#include "support/data.hpp"
+
+using nlohmann::json;
+using slalom::test::Outcome;
+using slalom::test::small_workspace;
+using slalom::test::TemporaryFolder;
+using slalom::test::text_of;
+using Words = std::vector<std::string>;
+
+namespace {
+
+Outcome run(const Words& words, const std::string& input = small_workspace()) {
+  return slalom::test::slalom(words, input);
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A patch set for `workspace` with two signals that scale the nominal one.
+std::string patchset_for(const std::string& workspace) {
+  const std::string digest = slalom::digest(json::parse(workspace));
+  json set = json::parse(R"json({
+    "metadata": {"references": {"hepdata": "ins1234567"}, "digests": {},
+                 "labels": ["mass", "flavour"], "description": "two signals"},
+    "patches": [
+      {"metadata": {"name": "light", "values": [100, "b"]},
+       "patch": [{"op": "replace", "path": "/channels/0/samples/0/data", "value": [8, 4]}]},
+      {"metadata": {"name": "heavy", "values": [200, "b"]},
+       "patch": [{"op": "replace", "path": "/channels/0/samples/0/data", "value": [1, 2]}]}
+    ],
+    "version": "1.0.0"})json");
+  set["metadata"]["digests"]["sha256"] = digest;
+  return set.dump();
+}
+
+std::string error_where(Words words, const std::string& type, const std::string& message,
+                        const std::string& input = small_workspace()) {
+  words.push_back("--json");
+  const Outcome outcome = run(words, input);
+  INFO(outcome.out);
+  CHECK(outcome.code == slalom::exit_usage);
+  CHECK(outcome.error("type") == type);
+  CHECK(contains(outcome.error("message"), message));
+  return outcome.error("where");
+}
+
+std::vector<double> signal_yields(const Outcome& outcome) {
+  return outcome.json().at("samples").at("signal_region").at("signal");
+}
+
+}  // namespace
+
+TEST_CASE("patches apply to the whole workspace in their order", "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  const auto first = folder.file(
+      "1.json", R"([{"op": "replace", "path": "/channels/0/samples/0/data", "value": [1, 2]}])");
+  const auto second = folder.file(
+      "2.json", R"([{"op": "replace", "path": "/channels/0/samples/0/data/0", "value": 7}])");
+  const Words expected{"expected", "-", "--samples", "--json"};
+  const auto with = [&](const Words& more) {
+    Words words = expected;
+    words.insert(words.end(), more.begin(), more.end());
+    return signal_yields(run(words));
+  };
+  CHECK(with({"--patch", first}) == std::vector<double>{1.0, 2.0});
+  CHECK(with({"--patch", first, "--patch", second}) == std::vector<double>{7.0, 2.0});
+  CHECK(with({"--patch", second, "--patch", first}) == std::vector<double>{1.0, 2.0});
+  const auto workspace = folder.file("workspace.json", small_workspace());
+  const Outcome from_input =
+      run({"expected", workspace, "--patch", "-", "--samples", "--json"}, text_of(first));
+  CHECK(signal_yields(from_input) == std::vector<double>{1.0, 2.0});
+}
+
+TEST_CASE("patches that cannot be applied name file and operation",
+          "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  const auto patch = [&](const std::string& text) {
+    return Words{"fit", "-", "--patch", folder.file("patch.json", text)};
+  };
+  const std::string file = folder.path("patch.json");
+  CHECK(error_where(patch(R"([{"op": "remove", "path": "/channels/9"}])"), "patch", "/channels/9")
+            .rfind(file, 0) == 0);
+  CHECK(error_where(patch(R"([{"op": "delete", "path": "/channels/0"}])"), "patch", "")
+            .rfind(file, 0) == 0);
+  CHECK(error_where(patch(R"({"op": "remove"})"), "patch", "").rfind(file, 0) == 0);
+  CHECK(error_where(patch("[{]"), "json", "").rfind(file, 0) == 0);
+  CHECK(error_where({"fit", "-", "--patch", "-"}, "usage", "standard input") == "-");
+  CHECK_FALSE(error_where({"fit", "-", "--patch", folder.path("none.json")}, "io", "").empty());
+}
+
+TEST_CASE("a patch set gives its patch by name", "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  const auto set = folder.file("set.json", patchset_for(small_workspace()));
+  const Words words{"expected", "-", "--samples", "--json", "--patchset", set};
+  Words named = words;
+  named.insert(named.end(), {"--patch-name", "heavy"});
+  CHECK(signal_yields(run(named)) == std::vector<double>{1.0, 2.0});
+  named.back() = "heavi";
+  CHECK_FALSE(error_where(named, "patch", "heavy").empty());
+  CHECK_FALSE(error_where(words, "usage", "").empty());
+  CHECK_FALSE(error_where({"fit", "-", "--patch-name", "heavy"}, "usage", "--patchset").empty());
+}
+
+TEST_CASE("patchset lists, inspects, verifies, extracts and applies",
+          "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  const auto set = folder.file("set.json", patchset_for(small_workspace()));
+  const auto workspace = folder.file("workspace.json", small_workspace());
+  const auto list = run({"patchset", "list", set, "--json"}).json();
+  CHECK(list.at("labels") == Words{"mass", "flavour"});
+  CHECK(list.at("patches").at(1).at("name") == "heavy");
+  CHECK(list.at("patches").at(1).at("values").at(0) == 200.0);
+  CHECK(list.at("patches").at(1).at("values").at(1) == "b");
+  CHECK(contains(run({"patchset", "list", set}).out, "heavy"));
+  CHECK(contains(run({"patchset", "inspect", set}).out, "two signals"));
+  CHECK(run({"patchset", "inspect", set, "--json"}).json().at("description") == "two signals");
+  CHECK(run({"patchset", "verify", workspace, set}).code == slalom::exit_success);
+  const Outcome extracted = run({"patchset", "extract", set, "--name", "light"});
+  CHECK(extracted.json().at(0).at("op") == "replace");
+  const Outcome applied = run({"patchset", "apply", workspace, set, "--name", "light"});
+  CHECK(applied.json().at("channels").at(0).at("samples").at(0).at("data") ==
+        std::vector<int>{8, 4});
+  const auto patch = folder.file("patch.json", extracted.out);
+  CHECK(signal_yields(run({"expected", workspace, "--patch", patch, "--samples", "--json"})) ==
+        std::vector<double>{8.0, 4.0});
+}
+
+TEST_CASE("patchset refuses what does not belong together", "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  const auto set = folder.file("set.json", patchset_for(small_workspace()));
+  json changed = json::parse(small_workspace());
+  changed["observations"][0]["data"][0] = 54;
+  const auto other = folder.file("other.json", changed.dump());
+  error_where({"patchset", "verify", other, set}, "patch", "");
+  error_where({"patchset", "apply", other, set, "--name", "light"}, "patch", "");
+  error_where({"patchset", "apply", other, set}, "usage", "");
+  error_where({"patchset", "extract", set, "--name", "lite"}, "patch", "light");
+  error_where({"patchset", "list", other}, "patch", "");
+  CHECK(error_where({"patchset", "lst", set}, "usage", "did you mean 'list'?") ==
+        "slalom patchset");
+  CHECK(contains(run({"patchset"}).err, "a verb is missing after 'patchset'"));
+  CHECK(contains(run({"patchset", "--help"}).out, "extract"));
+}
+
+TEST_CASE("prune and rename change what they name", "[workflows][verbs_workspace]") {
+  const auto pruned = run({"prune", "-", "--channel", "control_region", "--measurement", "wide",
+                           "--modifier-type", "shapesys"})
+                          .json();
+  CHECK(pruned.at("channels").size() == 1);
+  CHECK(pruned.at("observations").size() == 1);
+  CHECK(pruned.at("measurements").size() == 1);
+  CHECK(pruned.at("channels").at(0).at("samples").at(1).at("modifiers").size() == 1);
+  CHECK(
+      run({"prune", "-", "--sample", "signal"}).json().at("channels").at(0).at("samples").size() ==
+      1);
+  const Outcome renamed =
+      run({"rename", "-", "--channel", "control_region", "CR", "--modifier", "mu", "strength",
+           "--measurement", "wide", "broad", "--sample", "background", "bkg"});
+  CHECK(renamed.json().at("channels").at(1).at("name") == "CR");
+  CHECK(renamed.json().at("measurements").at(0).at("config").at("poi") == "strength");
+  CHECK(renamed.json().at("measurements").at(1).at("name") == "broad");
+  CHECK(run({"validate", "-"}, renamed.out).code == slalom::exit_success);
+  const auto where = [](const Words& words) { return error_where(words, "usage", ""); };
+  where({"prune", "-", "--channel", "nowhere"});
+  CHECK(where({"prune", "-", "--modifier-type", "normsis"}) == "--modifier-type");
+  where({"rename", "-", "--sample", "sygnal", "s"});
+  CHECK(where({"rename", "-", "--sample", "signal", "a", "--sample", "signal", "b"}) == "--sample");
+}
+
+TEST_CASE("combine joins as asked", "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  const auto left = folder.file("left.json", small_workspace());
+  const Outcome other =
+      run({"rename", "-", "--channel", "signal_region", "SR2", "--channel", "control_region", "CR2",
+           "--measurement", "wide", "wide2", "--measurement", "nominal", "nominal2"});
+  const auto right = folder.file("right.json", other.out);
+  const auto both = run({"combine", left, right}).json();
+  CHECK(both.at("channels").size() == 4);
+  CHECK(both.at("measurements").size() == 4);
+  CHECK(run({"combine", left, left, "--join", "outer"}).json() == json::parse(small_workspace()));
+  CHECK(run({"combine", left, "-", "--join", "left-outer"}).code == slalom::exit_success);
+  CHECK(run({"combine", left, "-", "-j", "right-outer"}).code == slalom::exit_success);
+  error_where({"combine", left, left}, "workspace", "");
+  error_where({"combine", left, left, "--merge-channels"}, "usage", "");
+  CHECK(error_where({"combine", left, left, "--join", "inner"}, "usage", "inner") == "--join");
+}
+
+TEST_CASE("sort and digest do not depend on formatting", "[workflows][verbs_workspace]") {
+  const auto sorted = run({"sort", "-"}).json();
+  CHECK(sorted.at("channels").at(0).at("name") == "control_region");
+  const Outcome plain = run({"digest", "-"});
+  CHECK(plain.out.rfind("sha256:", 0) == 0);
+  CHECK(run({"digest", "-"}, json::parse(small_workspace()).dump()).out == plain.out);
+  const auto digests = run({"digest", "-", "--json", "-a", "md5", "--algorithm", "sha256"}).json();
+  CHECK(digests.at("md5").get<std::string>().size() == 32);
+  CHECK(digests.at("sha256").get<std::string>().size() == 64);
+  CHECK(error_where({"digest", "-", "-a", "md6"}, "usage", "md6") == "--algorithm");
+}
+
+TEST_CASE("published signals can be applied and fitted", "[workflows][verbs_workspace]") {
+  SLALOM_REQUIRE_DATA("workspaces/3LRJR");
+  const std::string workspace = slalom::test::data_path("workspaces/3LRJR/BkgOnly.json").string();
+  const std::string set = slalom::test::data_path("workspaces/3LRJR/patchset.json").string();
+  CHECK(run({"patchset", "verify", workspace, set}).code == slalom::exit_success);
+  const Outcome fit = run({"fit", workspace, "--patchset", set, "--patch-name", "ERJR_100p0_20p0",
+                           "--json", "--quiet"});
+  CHECK(fit.code == slalom::exit_success);
+  CHECK_THAT(fit.json().at("twice_nll").get<double>(), Catch::Matchers::WithinAbs(267.4576, 1e-3));
+}
