@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// Benchmarks that are registered at run time, because their names depend on the data at hand.
+#pragma once
+
+namespace slalom::bench {
+
+/// `<what>/<model>` for the models of bench_core.cpp that are on this machine.
+void register_core_benchmarks();
+
+}  // namespace slalom::bench
