@@ -38,6 +38,13 @@ std::string mark_of(const FitReport& report, std::size_t i) {
   return mark;
 }
 
+/// Whether a per-bin parameter deserves a line of the table.
+bool moved(const FitReport& report, std::size_t i) {
+  if (report.result.fixed[i]) return false;
+  const auto& pull = report.pulls[i];
+  return report.result.at_bound[i] || !pull || std::abs(pull->value) > k_strong_pull;
+}
+
 int column_of(double value) {
   const double scaled = std::round(value / k_half_range * k_half_width);
   return k_half_width + static_cast<int>(std::clamp(scaled, -1.0 * k_half_width,
@@ -122,8 +129,7 @@ Rows rows_of(const FitReport& report, bool all) {
       if (spec.poi == i) continue;
       if (!is_binwise(set.type)) {
         (report.pulls[i] ? constrained : rows.shown).push_back(i);
-      } else if (all || (!report.result.fixed[i] && !mark_of(report, i).empty()) ||
-                 report.minos.contains(i)) {
+      } else if (all || moved(report, i) || report.minos.contains(i)) {
         binwise.push_back(i);
       } else {
         ++rows.hidden;
@@ -142,7 +148,7 @@ std::string parameter_table(const FitReport& report, bool all) {
   for (const std::size_t i : rows.shown) add_parameter(report, i, table);
   std::string text = table.str();
   if (rows.hidden > 0) {
-    text += fmt::format("  {} neither pulled nor constrained: not shown (--all shows them)\n",
+    text += fmt::format("  {} not pulled: not shown (--all shows them)\n",
                         count(rows.hidden, "per-bin parameter"));
   }
   return text;
