@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// The script and the data that gnuplot gets.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <fmt/format.h>
 
 #include "cli/plot/gnuplot.hpp"
 #include "cli/text.hpp"
@@ -22,8 +21,9 @@ using cli::gnuplot_text;
 
 /// Colours that stay apart for people with colour vision deficiencies (M. Petroff, 2021), without
 /// the red, which is the signal's.
-constexpr std::array<const char*, 9> k_palette{"#3f90da", "#ffa90e", "#94a4a2", "#832db6", "#a96b59",
-                                               "#e76300", "#b9ac70", "#717581", "#92dadd"};
+constexpr std::array<const char*, 9> k_palette{"#3f90da", "#ffa90e", "#94a4a2",
+                                               "#832db6", "#a96b59", "#e76300",
+                                               "#b9ac70", "#717581", "#92dadd"};
 constexpr const char* k_signal_colour = "#bd1f01";
 /// One channel in pixels.
 constexpr double k_width = 720.0;
@@ -75,24 +75,28 @@ std::string terminal(const std::string& suffix, const Page& page) {
   const double width = k_width * static_cast<double>(page.columns);
   const double height = k_height * static_cast<double>(page.rows);
   if (suffix == ".svg") {
-    return fmt::format("set terminal svg enhanced size {:.0f},{:.0f} font 'Helvetica,Arial,15' "
-                       "background rgb 'white'\n",
-                       width, height);
+    return fmt::format(
+        "set terminal svg enhanced size {:.0f},{:.0f} font 'Helvetica,Arial,15' "
+        "background rgb 'white'\n",
+        width, height);
   }
   if (suffix == ".png") {
-    return fmt::format("set terminal pngcairo enhanced size {:.0f},{:.0f} font 'Helvetica,11' "
-                       "fontscale 2 linewidth 2 pointscale 2\n",
-                       2.0 * width, 2.0 * height);
+    return fmt::format(
+        "set terminal pngcairo enhanced size {:.0f},{:.0f} font 'Helvetica,11' "
+        "fontscale 2 linewidth 2 pointscale 2\n",
+        2.0 * width, 2.0 * height);
   }
-  return fmt::format("set terminal pdfcairo enhanced size {:.3f}in,{:.3f}in font 'Helvetica,15' "
-                     "fontscale 0.75 linewidth 2 pointscale 1.4\n",
-                     width / 72.0, height / 72.0);
+  return fmt::format(
+      "set terminal pdfcairo enhanced size {:.3f}in,{:.3f}in font 'Helvetica,15' "
+      "fontscale 0.75 linewidth 2 pointscale 1.4\n",
+      width / 72.0, height / 72.0);
 }
 
 double highest(const ChannelPlot& plot) {
   double top = 0.0;
   for (std::size_t i = 0; i < plot.total.size(); ++i) {
-    top = std::max({top, plot.total[i] + plot.total_error[i], poisson_interval(plot.data[i]).second});
+    top =
+        std::max({top, plot.total[i] + plot.total_error[i], poisson_interval(plot.data[i]).second});
   }
   return top > 0.0 ? top : 1.0;
 }
@@ -268,8 +272,7 @@ std::string main_panel(const ChannelPlot& plot, const PlotOptions& options, cons
       "{}\nset ytics auto; set mytics\nset key top right Left reverse samplen 1.6 spacing 1.15{}\n",
       ranges.low, ranges.high,
       !options.logarithmic && ranges.high > 1e4 && ranges.high < 1e7 ? "%.0f" : "%g",
-      options.logarithmic ? "set logscale y" : "unset logscale y",
-      n > 6 ? " maxrows 6" : "");
+      options.logarithmic ? "set logscale y" : "unset logscale y", n > 6 ? " maxrows 6" : "");
   text += fmt::format("plot '{}.points' using 1:2 with points ls 1 title 'Data'", file);
   for (std::size_t i = n; i-- > 0;) {
     const PlotSample& sample = plot.samples[i];
@@ -291,11 +294,11 @@ std::string main_panel(const ChannelPlot& plot, const PlotOptions& options, cons
 std::string ratio_panel(const ChannelPlot& plot, const Cell& cell, const Ranges& ranges,
                         const std::string& file, const std::string& band) {
   const std::size_t n = plot.samples.size();
-  const std::string axis = plot.axis.empty()
-                               ? "set xlabel " + gnuplot_text("Bin of " + plot.channel) +
-                                     " noenhanced\n"
-                               : "set xlabel " + gnuplot_text(plot.axis) + "\n";
-  return frame(plot, cell, 0.11, 0.305) + axis + side_label("Data / model", cell, ranges.label_at, 0.2075) +
+  const std::string axis =
+      plot.axis.empty() ? "set xlabel " + gnuplot_text("Bin of " + plot.channel) + " noenhanced\n"
+                        : "set xlabel " + gnuplot_text(plot.axis) + "\n";
+  return frame(plot, cell, 0.11, 0.305) + axis +
+         side_label("Data / model", cell, ranges.label_at, 0.2075) +
          fmt::format(
              "unset logscale y\nset format x '%g'; set format y '%g'\nset yrange [{}:{}]\n"
              "set ytics autofreq {}\n"
@@ -305,9 +308,8 @@ std::string ratio_panel(const ChannelPlot& plot, const Cell& cell, const Ranges&
              ", \\\n  '' using 1:5 with points ls 1 notitle"
              ", \\\n  '' using 1:8 with points ls 4 notitle"
              ", \\\n  '' using 1:9 with points ls 5 notitle\n",
-             ranges.ratio_low, ranges.ratio_high,
-             cli::brief(ratio_step(ranges)),
-             file, n + 5, n + 6, band, file);
+             ranges.ratio_low, ranges.ratio_high, cli::brief(ratio_step(ranges)), file, n + 5,
+             n + 6, band, file);
 }
 
 /// Bins that are numbered have ticks at whole numbers.
@@ -347,7 +349,8 @@ void draw(const std::vector<ChannelPlot>& plots, const PlotOptions& options,
   for (std::size_t i = 0; i < plots.size(); ++i) {
     const ChannelPlot& plot = plots[i];
     const std::string name = (folder.path() / fmt::format("channel_{}", i)).string();
-    const Ranges ranges = ranges_of(plot, std::min<std::size_t>(plot.samples.size() + 2, 6), options);
+    const Ranges ranges =
+        ranges_of(plot, std::min<std::size_t>(plot.samples.size() + 2, 6), options);
     write_text(name + ".steps", steps_text(plot));
     write_text(name + ".points", points_text(plot, ranges));
     script += ticks(plot) +
