@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// The program `slalom`: everything happens in run_command_line.
-#include "slalom/workflows/cli.hpp"
-
 #include <csignal>
 #include <iostream>
+
+#include "slalom/workflows/cli.hpp"
 
 int main(int argc, char** argv) {
 #ifdef SIGPIPE

@@ -79,10 +79,10 @@ Error usage_error(const std::string& text, const std::string& command) {
 void check_choice(const std::string& text, const std::vector<std::string>& choices,
                   const std::string& where) {
   if (std::find(choices.begin(), choices.end(), text) != choices.end()) return;
-  throw Error(ErrorKind::usage,
-              "'" + text + "' is none of " + CLI::detail::join(choices, ", ") +
-                  did_you_mean(text, choices),
-              where);
+  throw Error(
+      ErrorKind::usage,
+      "'" + text + "' is none of " + CLI::detail::join(choices, ", ") + did_you_mean(text, choices),
+      where);
 }
 
 }  // namespace
@@ -144,8 +144,7 @@ void Arguments::record(const std::string& names, const std::string& value, const
   declared_.push_back({split_names(names), value, choices, help, group_});
 }
 
-void Arguments::positional(const std::string& value, std::string& target,
-                           const std::string& help) {
+void Arguments::positional(const std::string& value, std::string& target, const std::string& help) {
   parser_->app.add_option(value, target, help)->required()->type_name("");
   record("", value, help);
 }
@@ -198,17 +197,14 @@ void Arguments::optional_texts(const std::string& names, std::vector<std::string
   };
   parser_->add(names, use, "[" + value + "]", help)
       ->expected(0, 1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ;
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   record(names, value, help);
 }
 
 void Arguments::texts(const std::string& names, std::vector<std::string>& target,
                       const std::string& value, const std::string& help) {
   const auto use = [&target](const auto& texts) { target = texts; };
-  parser_->add(names, use, value, help)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ;
+  parser_->add(names, use, value, help)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   record(names, value, help);
 }
 
@@ -222,8 +218,7 @@ void Arguments::pairs(const std::string& names,
   };
   parser_->add(names, use, value, help)
       ->type_size(2)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ;
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   record(names, value, help);
 }
 
@@ -246,8 +241,7 @@ void Arguments::choices(const std::string& names, std::vector<std::string>& targ
     target = texts;
   };
   parser_->add(names, use, CLI::detail::join(choices, "|"), help)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ;
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   record(names, CLI::detail::join(choices, "|"), help, choices);
 }
 
@@ -279,8 +273,7 @@ void Arguments::numbers(const std::string& names, std::vector<double>& target,
   };
   parser_->add(names, use, value + "...", help)
       ->expected(1, 1 << 20)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ;
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   record(names, value, help);
 }
 

@@ -20,7 +20,6 @@ struct ArgumentInfo {
   std::vector<std::string> choices;  ///< the values it takes, if these are a fixed list
   std::string help;                  ///< one sentence
   std::string group{};               ///< title in the help
-
 };
 
 /// Reads one finite number. \throws Error (usage) at `where`
@@ -57,8 +56,8 @@ class Arguments {
   void text(const std::string& names, std::string& target, const std::string& value,
             const std::string& help);
   /// One text that may be absent.
-  void text(const std::string& names, std::optional<std::string>& target,
-            const std::string& value, const std::string& help);
+  void text(const std::string& names, std::optional<std::string>& target, const std::string& value,
+            const std::string& help);
   /// A text that may be left out after the name; `missing` then stands for it. Repeatable.
   void optional_texts(const std::string& names, std::vector<std::string>& target,
                       const std::string& missing, const std::string& value,

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/command.hpp"
 
-#include <unistd.h>
-
 #include <cstdlib>
 #include <iostream>
 #include <iterator>
+#include <unistd.h>
 
 #include "cli/result.hpp"
 #include "cli/text.hpp"

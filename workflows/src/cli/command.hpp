@@ -36,12 +36,12 @@ class Command {
   Command(const Verb& verb, const std::string& name, std::vector<std::string> words,
           Streams streams, bool describe = false);
 
-  Arguments arguments;      ///< declare into this before parse()
-  bool json = false;        ///< --json: one document for programs
-  bool quiet = false;       ///< --quiet: no warnings and no progress on standard error
-  std::string output;       ///< -o FILE; empty for standard output
-  bool strict = false;      ///< warnings are errors; a verb that reads a workspace declares it
-  Warnings warnings{};      ///< all warnings so far
+  Arguments arguments;  ///< declare into this before parse()
+  bool json = false;    ///< --json: one document for programs
+  bool quiet = false;   ///< --quiet: no warnings and no progress on standard error
+  std::string output;   ///< -o FILE; empty for standard output
+  bool strict = false;  ///< warnings are errors; a verb that reads a workspace declares it
+  Warnings warnings{};  ///< all warnings so far
 
   /// Declares -o, --json and --quiet, and reads the arguments.
   /// \return false if there is nothing left to do (help was printed)
@@ -78,10 +78,10 @@ class Command {
 };
 
 struct Verb {
-  const char* name;                  ///< the word
-  const char* summary;               ///< one sentence
-  int (*run)(Command& command);      ///< null for a verb that only has children
-  std::vector<Verb> children{};      ///< verbs below it, e.g. of `patchset`
+  const char* name;              ///< the word
+  const char* summary;           ///< one sentence
+  int (*run)(Command& command);  ///< null for a verb that only has children
+  std::vector<Verb> children{};  ///< verbs below it, e.g. of `patchset`
 };
 
 /// All verbs in the order of the help.
@@ -89,9 +89,9 @@ const std::vector<Verb>& verbs();
 
 /// The verb named by the first words, and how many words that took. \throws Error (usage)
 struct FoundVerb {
-  const Verb* verb;       ///< never null
-  std::string name;       ///< "slalom patchset list"
-  std::size_t n_words;    ///< words that belong to the name
+  const Verb* verb;     ///< never null
+  std::string name;     ///< "slalom patchset list"
+  std::size_t n_words;  ///< words that belong to the name
 };
 FoundVerb find_verb(const std::vector<std::string>& words);
 

@@ -49,7 +49,8 @@ std::string bash_option_values(const CompletionVerb& verb) {
     if (!argument.choices.empty()) {
       text += fmt::format("        {}) words='{}' ;;\n", names, fmt::join(argument.choices, " "));
     } else if (is_file(argument)) {
-      text += fmt::format("        {}) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n", names);
+      text +=
+          fmt::format("        {}) COMPREPLY=($(compgen -f -- \"$current\")); return ;;\n", names);
     } else {
       text += fmt::format("        {}) return ;;\n", names);
     }
@@ -78,7 +79,8 @@ std::string bash_parents(const std::vector<CompletionVerb>& verbs) {
     if (children.empty()) continue;
     text += fmt::format(
         "  if [[ $verb == '{}' ]]; then\n"
-        "    if ((COMP_CWORD == 2)); then COMPREPLY=($(compgen -W '{}' -- \"$current\")); return; fi\n"
+        "    if ((COMP_CWORD == 2)); then COMPREPLY=($(compgen -W '{}' -- \"$current\")); return; "
+        "fi\n"
         "    verb+=\" ${{COMP_WORDS[2]}}\"\n  fi\n",
         verb.path[0], fmt::join(children, " "));
   }
@@ -124,7 +126,8 @@ std::string zsh_verb(const CompletionVerb& verb) {
   return text + "\n      ;;\n";
 }
 
-std::string zsh_list(const std::vector<CompletionVerb>& verbs, const std::vector<std::string>& path) {
+std::string zsh_list(const std::vector<CompletionVerb>& verbs,
+                     const std::vector<std::string>& path) {
   std::string text;
   for (const CompletionVerb& verb : verbs) {
     if (verb.path.size() != path.size() + 1 ||
@@ -183,9 +186,9 @@ std::string fish_argument(const ArgumentInfo& argument, const std::string& condi
 std::string fish_child(const CompletionVerb& verb, const std::vector<std::string>& siblings) {
   std::string condition = "__fish_use_subcommand";
   if (verb.path.size() > 1) {
-    condition = fmt::format(
-        "__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from {}", verb.path[0],
-        fmt::join(siblings, " "));
+    condition =
+        fmt::format("__fish_seen_subcommand_from {}; and not __fish_seen_subcommand_from {}",
+                    verb.path[0], fmt::join(siblings, " "));
   }
   return fmt::format("complete -c slalom -n {} -f -a {} -d {}\n", fish_quoted(condition),
                      verb.path.back(), fish_quoted(verb.summary));

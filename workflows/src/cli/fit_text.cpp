@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 
 #include "cli/fit_report.hpp"
 #include "cli/text.hpp"
@@ -38,10 +37,17 @@ std::string mark_of(const FitReport& report, std::size_t i) {
   return mark;
 }
 
+/// Whether a per-bin parameter deserves a line of the table.
+bool moved(const FitReport& report, std::size_t i) {
+  if (report.result.fixed[i]) return false;
+  const auto& pull = report.pulls[i];
+  return report.result.at_bound[i] || !pull || std::abs(pull->value) > k_strong_pull;
+}
+
 int column_of(double value) {
   const double scaled = std::round(value / k_half_range * k_half_width);
-  return k_half_width + static_cast<int>(std::clamp(scaled, -1.0 * k_half_width,
-                                                    1.0 * k_half_width));
+  return k_half_width +
+         static_cast<int>(std::clamp(scaled, -1.0 * k_half_width, 1.0 * k_half_width));
 }
 
 /// "   :   |--o--|   :   ": pull and post-fit error against the pre-fit band of +-1.
@@ -78,8 +84,8 @@ std::pair<std::string, std::string> value_and_error(const FitReport& report, std
   if (interval != report.minos.end()) {
     const double down = interval->second.lower.value - value;
     const double up = interval->second.upper.value - value;
-    const int decimals = decimals_for(std::min(up, -down) > 0.0 ? std::min(up, -down)
-                                                                : std::max(up, -down));
+    const int decimals =
+        decimals_for(std::min(up, -down) > 0.0 ? std::min(up, -down) : std::max(up, -down));
     return {fixed_point(value, decimals),
             fmt::format("+{} {}", fixed_point(up, decimals),
                         down == 0.0 ? "-0" : fixed_point(down, decimals))};
@@ -122,8 +128,7 @@ Rows rows_of(const FitReport& report, bool all) {
       if (spec.poi == i) continue;
       if (!is_binwise(set.type)) {
         (report.pulls[i] ? constrained : rows.shown).push_back(i);
-      } else if (all || (!report.result.fixed[i] && !mark_of(report, i).empty()) ||
-                 report.minos.contains(i)) {
+      } else if (all || moved(report, i) || report.minos.contains(i)) {
         binwise.push_back(i);
       } else {
         ++rows.hidden;
@@ -142,7 +147,7 @@ std::string parameter_table(const FitReport& report, bool all) {
   for (const std::size_t i : rows.shown) add_parameter(report, i, table);
   std::string text = table.str();
   if (rows.hidden > 0) {
-    text += fmt::format("  {} neither pulled nor constrained: not shown (--all shows them)\n",
+    text += fmt::format("  {} not pulled: not shown (--all shows them)\n",
                         count(rows.hidden, "per-bin parameter"));
   }
   return text;
@@ -169,16 +174,15 @@ std::string poi_line(const FitReport& report) {
 std::string summary(const FitReport& report, bool colour) {
   const FitResult& result = report.result;
   const ModelSpec& spec = report.spec();
-  const auto held = static_cast<std::size_t>(
-      std::count(result.fixed.begin(), result.fixed.end(), true));
+  const auto held =
+      static_cast<std::size_t>(std::count(result.fixed.begin(), result.fixed.end(), true));
   const std::string status = result.converged() ? "converged" : "NOT CONVERGED: " + result.message;
   const bool alarm = colour && !result.converged();
   Table table("ll");
-  table.row({"model", fmt::format("measurement {}: {}, {}, {} ({} held)",
-                                  report.loaded.measurement,
-                                  count(spec.channels.size(), "channel"),
-                                  count(spec.n_bins(), "bin"),
-                                  count(spec.parameters.size(), "parameter"), held)});
+  table.row(
+      {"model", fmt::format("measurement {}: {}, {}, {} ({} held)", report.loaded.measurement,
+                            count(spec.channels.size(), "channel"), count(spec.n_bins(), "bin"),
+                            count(spec.parameters.size(), "parameter"), held)});
   if (!report.loaded.asimov_point.empty()) table.row({"data", "Asimov, not the observed ones"});
   table.row({"fit", (alarm ? "\033[31m" : "") + status + (alarm ? "\033[0m" : "")});
   table.row({"-2 log L", fmt::format("{:.9g}", result.twice_nll)});

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/model_arguments.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/suggest.hpp"
@@ -129,8 +128,7 @@ std::vector<double> fitted_point(const Model& model, std::size_t poi, const std:
 void make_data(const ModelArguments& options, LoadedModel& loaded) {
   if (!options.asimov && !options.asimov_fit) return;
   if (options.asimov && options.asimov_fit) {
-    throw Error(ErrorKind::usage, "--asimov cannot be used together with --asimov-fit",
-                "--asimov");
+    throw Error(ErrorKind::usage, "--asimov cannot be used together with --asimov-fit", "--asimov");
   }
   const std::size_t poi = require_poi(loaded.spec());
   const std::string where = options.asimov ? "--asimov" : "--asimov-fit";
@@ -164,10 +162,10 @@ void check_patch_options(const WorkspaceArguments& options) {
     throw Error(ErrorKind::usage, "needs --patchset", "--patch-name");
   }
   if (!options.patchset.empty() && options.patch_name.empty()) {
-    throw Error(ErrorKind::usage,
-                fmt::format("needs --patch-name; `slalom patchset list {}` lists them",
-                            options.patchset),
-                "--patchset");
+    throw Error(
+        ErrorKind::usage,
+        fmt::format("needs --patch-name; `slalom patchset list {}` lists them", options.patchset),
+        "--patchset");
   }
 }
 
@@ -333,15 +331,15 @@ std::size_t find_parameter(const ModelSpec& spec, const std::string& name,
   if (const auto index = spec.find(name)) return *index;
   for (const ParameterSet& set : spec.sets) {
     if (set.name != name) continue;
-    throw Error(ErrorKind::usage,
-                fmt::format("'{0}' is a vector of {1} parameters; name one as '{0}[0]'", name,
-                            set.size),
-                where);
+    throw Error(
+        ErrorKind::usage,
+        fmt::format("'{0}' is a vector of {1} parameters; name one as '{0}[0]'", name, set.size),
+        where);
   }
-  throw Error(ErrorKind::usage,
-              fmt::format("there is no parameter '{}'{}", name,
-                          did_you_mean(name, parameter_names(spec))),
-              where);
+  throw Error(
+      ErrorKind::usage,
+      fmt::format("there is no parameter '{}'{}", name, did_you_mean(name, parameter_names(spec))),
+      where);
 }
 
 std::size_t require_poi(const ModelSpec& spec) {

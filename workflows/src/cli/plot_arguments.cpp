@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/plot_arguments.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <set>
 
 #include "cli/suggest.hpp"
@@ -71,10 +70,10 @@ PlotOptions plot_options(const PlotArguments& options, const ModelSpec& spec) {
   const std::vector<std::string> names = drawn_names(spec);
   for (const auto& [name, text] : options.labels) {
     if (std::find(names.begin(), names.end(), name) == names.end()) {
-      throw Error(ErrorKind::usage,
-                  fmt::format("there is no sample or channel '{}'{}", name,
-                              did_you_mean(name, names)),
-                  "--label");
+      throw Error(
+          ErrorKind::usage,
+          fmt::format("there is no sample or channel '{}'{}", name, did_you_mean(name, names)),
+          "--label");
     }
     result.labels[name] = text;
   }

@@ -21,7 +21,8 @@ double finite(double value, const std::string& what);
 /// An array of numbers. \throws Error (numerical) naming `what` if one is not finite
 OrderedJson number_array(std::span<const double> values, const std::string& what);
 
-/// Adds a member that is known to be new: no search, so objects with thousands of members stay fast.
+/// Adds a member that is known to be new: no search, so objects with thousands of members stay
+/// fast.
 void append(OrderedJson& object, const std::string& key, OrderedJson value);
 
 /// {"message", "where"} of each.

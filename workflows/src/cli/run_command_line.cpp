@@ -48,9 +48,7 @@ int run(std::vector<std::string> words, Streams streams) {
   return found.verb->run(command);
 }
 
-int exit_code(ErrorKind kind) {
-  return kind == ErrorKind::numerical ? exit_failure : exit_usage;
-}
+int exit_code(ErrorKind kind) { return kind == ErrorKind::numerical ? exit_failure : exit_usage; }
 
 void report(Streams streams, bool json, const char* type, const std::string& message,
             const std::string& where) {

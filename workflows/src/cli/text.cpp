@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/text.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+#include <fmt/format.h>
 
 namespace slalom::cli {
 
@@ -68,7 +67,7 @@ int decimals_for(double error) {
 }
 
 std::string fixed_point(double value, int decimals) {
-  if (std::abs(value) >= 1e7 || (value != 0.0 && std::abs(value) < 1e-7)) {
+  if (std::abs(value) >= 1e7 || !std::isfinite(value)) {
     return fmt::format("{:.3e}", value);
   }
   const std::string text = fmt::format("{:.{}f}", value, decimals);

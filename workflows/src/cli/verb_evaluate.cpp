@@ -2,7 +2,6 @@
 /// \file
 /// `slalom logpdf` and `slalom expected`: the likelihood and the rates at one point.
 #include <fmt/format.h>
-
 #include <span>
 
 #include "cli/command.hpp"

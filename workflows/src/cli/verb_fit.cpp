@@ -69,8 +69,7 @@ void run_minos(Command& command, Fitter& fitter, const std::vector<std::size_t>&
     const Interval interval = minos(fitter, report.result, i);
     for (const IntervalSide* side : {&interval.lower, &interval.upper}) {
       if (side->message.empty()) continue;
-      command.warn({"interval: " + side->message, report.spec().parameters[i].name},
-                   ErrorKind::numerical);
+      command.note({"interval: " + side->message, report.spec().parameters[i].name});
     }
     report.minos.emplace(i, interval);
   }
@@ -105,12 +104,10 @@ void add_uncertainties(Fitter& fitter, bool correlation, FitReport& report) {
 
 void warn_about(Command& command, const FitReport& report) {
   if (!report.result.converged()) {
-    command.warn({"the fit did not converge: " + report.result.message, "fit"},
-                 ErrorKind::numerical);
+    command.note({"the fit did not converge: " + report.result.message, "fit"});
   }
   if (!report.covariance.valid) {
-    command.warn({"the Hessian is not positive definite: there are no uncertainties", "fit"},
-                 ErrorKind::numerical);
+    command.note({"the Hessian is not positive definite: there are no uncertainties", "fit"});
   }
 }
 

@@ -60,7 +60,7 @@ LoadedModel load_with_poi(Command& command, const TestArguments& options) {
 }
 
 void warn_if_failed(Command& command, bool converged, const std::string& message) {
-  if (!converged) command.warn({message, "fit"}, ErrorKind::numerical);
+  if (!converged) command.note({message, "fit"});
 }
 
 template <typename Values>

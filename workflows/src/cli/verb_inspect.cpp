@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// `slalom inspect` and `slalom validate`.
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 #include <map>
 #include <set>
 
@@ -26,9 +25,12 @@ struct Inspection {
 
 const char* name_of(ConstraintType type) {
   switch (type) {
-    case ConstraintType::none: return "none";
-    case ConstraintType::gaussian: return "gaussian";
-    case ConstraintType::poisson: return "poisson";
+    case ConstraintType::none:
+      return "none";
+    case ConstraintType::gaussian:
+      return "gaussian";
+    case ConstraintType::poisson:
+      return "poisson";
   }
   return "none";
 }
@@ -93,9 +95,8 @@ OrderedJson parameters_json(const ModelSpec& spec) {
 OrderedJson channels_json(const ModelSpec& spec) {
   OrderedJson list = OrderedJson::array();
   for (const ChannelSpec& channel : spec.channels) {
-    list.push_back({{"name", channel.name},
-                    {"n_bins", channel.n_bins},
-                    {"samples", sample_names(channel)}});
+    list.push_back(
+        {{"name", channel.name}, {"n_bins", channel.n_bins}, {"samples", sample_names(channel)}});
   }
   return list;
 }
@@ -185,8 +186,8 @@ std::string parameters_table(const Inspection& inspection) {
     std::string note = spec.poi == set.first ? "POI" : "";
     if (fixed == set.size) note += note.empty() ? "fixed" : ", fixed";
     if (fixed > 0 && fixed < set.size) note = fmt::format("{} fixed", fixed);
-    table.row({shorten(set.name, 36), types[set.name], std::to_string(set.size),
-               brief(first.init), fmt::format("[{}, {}]", brief(first.lower), brief(first.upper)),
+    table.row({shorten(set.name, 36), types[set.name], std::to_string(set.size), brief(first.init),
+               fmt::format("[{}, {}]", brief(first.lower), brief(first.upper)),
                name_of(first.constraint), note});
   }
   return table.str();
@@ -208,8 +209,7 @@ std::string measurements_table(const Inspection& inspection) {
 std::string inspection_text(const Inspection& inspection) {
   const ModelSpec& spec = inspection.spec;
   return fmt::format("{}, {}, {}, {}, {}\n\n{}\n{}\n{}", count(spec.channels.size(), "channel"),
-                     count(spec.n_bins(), "bin"),
-                     count(all_sample_names(spec).size(), "sample"),
+                     count(spec.n_bins(), "bin"), count(all_sample_names(spec).size(), "sample"),
                      count(spec.parameters.size(), "parameter"),
                      count(inspection.workspace.measurements.size(), "measurement"),
                      channels_table(spec), parameters_table(inspection),

@@ -164,18 +164,16 @@ void warn_about(Command& command, const Scan& scan, const FitResult& free_fit,
                 const std::string& name) {
   for (std::size_t i = 0; i < scan.fits.size(); ++i) {
     if (scan.fits[i].converged()) continue;
-    command.warn({fmt::format("the fit at {} did not converge: {}", exact(scan.values[i]),
+    command.note({fmt::format("the fit at {} did not converge: {}", exact(scan.values[i]),
                               scan.fits[i].message),
-                  name},
-                 ErrorKind::numerical);
+                  name});
   }
   constexpr double k_clearly = 1e-6;
   if (scan.best.twice_nll < free_fit.twice_nll - k_clearly) {
-    command.warn({fmt::format("the scan found a minimum that is lower by {} than that of the free "
+    command.note({fmt::format("the scan found a minimum that is lower by {} than that of the free "
                               "fit; heights are above the lower one",
                               brief(free_fit.twice_nll - scan.best.twice_nll, 3)),
-                  name},
-                 ErrorKind::numerical);
+                  name});
   }
 }
 

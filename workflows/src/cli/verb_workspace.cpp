@@ -52,9 +52,10 @@ int run_combine(Command& command) {
   arguments.positional("WORKSPACE", left, "First workspace; - is standard input");
   arguments.positional("OTHER", right, "Second workspace");
   arguments.group("Combination");
-  arguments.choice("-j,--join", join, {"none", "outer", "left-outer", "right-outer"},
-                   "What happens to channels, observations and measurements that both have: an "
-                   "error (none, default), equal ones taken once (outer), or those of one side win");
+  arguments.choice(
+      "-j,--join", join, {"none", "outer", "left-outer", "right-outer"},
+      "What happens to channels, observations and measurements that both have: an "
+      "error (none, default), equal ones taken once (outer), or those of one side win");
   arguments.flag("--merge-channels", merge_channels,
                  "Channels of the same name get the samples of both; not with --join none");
   arguments.example("slalom combine first.json second.json --join outer -o both.json");

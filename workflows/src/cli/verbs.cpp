@@ -76,8 +76,9 @@ FoundVerb find_verb(const std::vector<std::string>& words) {
   const std::string name = fmt::format("slalom {}", words[0]);
   if (verb->children.empty()) return {verb, name, 1};
   if (words.size() < 2) {
-    throw Error(ErrorKind::usage, fmt::format("a verb is missing after '{}'; `{} --help` lists them",
-                                              words[0], name), name);
+    throw Error(ErrorKind::usage,
+                fmt::format("a verb is missing after '{}'; `{} --help` lists them", words[0], name),
+                name);
   }
   if (words[1] == "-h" || words[1] == "--help") return {verb, name, 2};
   const Verb* child = find_in(verb->children, words[1]);
@@ -89,7 +90,8 @@ std::string overview(const std::string& name, const std::vector<Verb>& list) {
   Table table("ll");
   for (const Verb& verb : list) table.row({verb.name, verb.summary});
   return fmt::format(
-      "Usage: {} VERB [OPTIONS]\n\nVerbs:\n{}\n`{} VERB --help` explains one verb and its options.\n",
+      "Usage: {} VERB [OPTIONS]\n\nVerbs:\n{}\n`{} VERB --help` explains one verb and its "
+      "options.\n",
       name, table.str(), name);
 }
 

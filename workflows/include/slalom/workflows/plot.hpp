@@ -26,12 +26,12 @@ struct PlotAxis {
 /// Texts of a picture. Labels and titles may use gnuplot's markup: `m_{T}`, `10^{-3}`,
 /// `{/:Italic x}`; names from the workspace are printed as they are.
 struct PlotOptions {
-  std::vector<PlotAxis> axes{};                ///< channels without one number their bins
+  std::vector<PlotAxis> axes{};                 ///< channels without one number their bins
   std::map<std::string, std::string> labels{};  ///< by name of a sample or channel
-  std::string title{};                         ///< above the frame on the left, in bold
-  std::string note{};                          ///< above the frame on the right
-  std::vector<std::string> lines{};            ///< inside the frame, printed as they are
-  bool logarithmic = false;                    ///< vertical axis
+  std::string title{};                          ///< above the frame on the left, in bold
+  std::string note{};                           ///< above the frame on the right
+  std::vector<std::string> lines{};             ///< inside the frame, printed as they are
+  bool logarithmic = false;                     ///< vertical axis
 };
 
 /// One sample, or several small ones together.

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// What is drawn for each channel.
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <fmt/format.h>
 
 #include "cli/arguments.hpp"
 #include "cli/suggest.hpp"
@@ -80,9 +79,9 @@ std::vector<SampleStyle> sample_styles(const ModelSpec& spec, const std::vector<
 }
 
 PlotSample& sample_named(std::vector<PlotSample>& samples, const PlotSample& wanted) {
-  const auto found =
-      std::find_if(samples.begin(), samples.end(),
-                   [&wanted](const PlotSample& s) { return s.label == wanted.label; });
+  const auto found = std::find_if(samples.begin(), samples.end(), [&wanted](const PlotSample& s) {
+    return s.label == wanted.label;
+  });
   if (found != samples.end()) return *found;
   samples.push_back(wanted);
   return samples.back();
@@ -130,8 +129,8 @@ std::vector<PlotSample> stack_of(const ChannelSpec& channel, std::span<const dou
 PlotAxis parse_plot_axis(const std::string& text, const ModelSpec& spec) {
   const std::string option = "--axis";
   const std::size_t last = text.rfind(':');
-  const std::size_t middle = last == std::string::npos || last == 0 ? std::string::npos
-                                                                    : text.rfind(':', last - 1);
+  const std::size_t middle =
+      last == std::string::npos || last == 0 ? std::string::npos : text.rfind(':', last - 1);
   const Error form(ErrorKind::usage, "expected CHANNEL:LABEL:LOW:HIGH, got '" + text + "'", option);
   if (middle == std::string::npos) throw form;
   const std::string head = text.substr(0, middle);

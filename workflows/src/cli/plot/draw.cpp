@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// The script and the data that gnuplot gets.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <fmt/format.h>
 
 #include "cli/plot/gnuplot.hpp"
 #include "cli/text.hpp"
@@ -22,15 +21,23 @@ using cli::gnuplot_text;
 
 /// Colours that stay apart for people with colour vision deficiencies (M. Petroff, 2021), without
 /// the red, which is the signal's.
-constexpr std::array<const char*, 9> k_palette{"#3f90da", "#ffa90e", "#94a4a2", "#832db6", "#a96b59",
-                                               "#e76300", "#b9ac70", "#717581", "#92dadd"};
-constexpr const char* k_band = "fc rgb '#303030' fs transparent pattern 4 noborder";
+constexpr std::array<const char*, 9> k_palette{"#3f90da", "#ffa90e", "#94a4a2",
+                                               "#832db6", "#a96b59", "#e76300",
+                                               "#b9ac70", "#717581", "#92dadd"};
 constexpr const char* k_signal_colour = "#bd1f01";
 /// One channel in pixels.
 constexpr double k_width = 720.0;
 constexpr double k_height = 640.0;
+/// Left end of the frame, fraction of the cell.
+constexpr double k_left = 0.14;
 /// Relative uncertainty beyond which the ratio has no useful range.
 constexpr double k_widest_ratio = 2.95;
+
+/// Filling of the band of uncertainty. Hatches come out too coarse in PDF.
+std::string band_style(const std::string& suffix) {
+  const char* filling = suffix == ".pdf" ? "solid 0.4" : "pattern 4";
+  return fmt::format("fc rgb '#303030' fs transparent {} noborder", filling);
+}
 
 /// Where one channel goes, as fractions of the page.
 struct Cell {
@@ -61,29 +68,35 @@ struct Ranges {
   double high = 1.0;        ///< events, with room for the legend
   double ratio_low = 0.0;   ///< data over model
   double ratio_high = 2.0;  ///< data over model
+  double label_at = 0.05;   ///< of the vertical axes, fraction of the cell
 };
 
 std::string terminal(const std::string& suffix, const Page& page) {
   const double width = k_width * static_cast<double>(page.columns);
   const double height = k_height * static_cast<double>(page.rows);
   if (suffix == ".svg") {
-    return fmt::format("set terminal svg enhanced size {:.0f},{:.0f} font 'Helvetica,Arial,15' "
-                       "background rgb 'white'\n",
-                       width, height);
+    return fmt::format(
+        "set terminal svg enhanced size {:.0f},{:.0f} font 'Helvetica,Arial,15' "
+        "background rgb 'white'\n",
+        width, height);
   }
   if (suffix == ".png") {
-    return fmt::format("set terminal pngcairo enhanced size {:.0f},{:.0f} font 'Helvetica,11' "
-                       "fontscale 2 linewidth 2 pointscale 2\n",
-                       2.0 * width, 2.0 * height);
+    return fmt::format(
+        "set terminal pngcairo enhanced size {:.0f},{:.0f} font 'Helvetica,11' "
+        "fontscale 2 linewidth 2 pointscale 2\n",
+        2.0 * width, 2.0 * height);
   }
-  return fmt::format("set terminal pdfcairo enhanced size {:.3f}in,{:.3f}in font 'Helvetica,15' linewidth 1.5\n",
-                     width / 72.0, height / 72.0);
+  return fmt::format(
+      "set terminal pdfcairo enhanced size {:.3f}in,{:.3f}in font 'Helvetica,15' "
+      "fontscale 0.75 linewidth 2 pointscale 1.4\n",
+      width / 72.0, height / 72.0);
 }
 
 double highest(const ChannelPlot& plot) {
   double top = 0.0;
   for (std::size_t i = 0; i < plot.total.size(); ++i) {
-    top = std::max({top, plot.total[i] + plot.total_error[i], poisson_interval(plot.data[i]).second});
+    top =
+        std::max({top, plot.total[i] + plot.total_error[i], poisson_interval(plot.data[i]).second});
   }
   return top > 0.0 ? top : 1.0;
 }
@@ -98,18 +111,38 @@ double lowest_positive(const ChannelPlot& plot) {
   return std::isfinite(low) ? low : 0.1;
 }
 
-/// Small deviations get a narrow range around 1, large ones 0 to at most k_widest_ratio.
+/// Small deviations get a narrow range around 1, large ones 0 to at most k_widest_ratio. What a
+/// tenth of the bins needs beyond that is not worth flattening the others for: arrows stand for it.
 void set_ratio_range(const ChannelPlot& plot, Ranges& ranges) {
-  double deviation = 0.05;
+  std::vector<double> deviations{0.02};
   for (std::size_t i = 0; i < plot.total.size(); ++i) {
     if (!(plot.total[i] > 0.0) || plot.data[i] == 0.0) continue;
     const auto [low, high] = poisson_interval(plot.data[i]);
-    deviation = std::max({deviation, plot.total_error[i] / plot.total[i],
-                          1.0 - low / plot.total[i], high / plot.total[i] - 1.0});
+    deviations.push_back(std::max({plot.total_error[i] / plot.total[i], 1.0 - low / plot.total[i],
+                                   high / plot.total[i] - 1.0}));
   }
-  const double margin = 1.1 * deviation;
+  std::sort(deviations.begin(), deviations.end());
+  const double margin = 1.2 * deviations[(deviations.size() - 1) * 9 / 10];
   ranges.ratio_low = margin < 1.0 ? 1.0 - margin : 0.0;
   ranges.ratio_high = std::min(1.0 + margin, k_widest_ratio);
+}
+
+/// 1, 2 or 5 times a power of ten, so that 1 is one of the ticks.
+double ratio_step(const Ranges& ranges) {
+  const double wanted = (ranges.ratio_high - ranges.ratio_low) / 4.5;
+  const double power = std::pow(10.0, std::floor(std::log10(wanted)));
+  for (const double factor : {1.0, 2.0, 5.0}) {
+    if (factor * power >= wanted) return factor * power;
+  }
+  return 10.0 * power;
+}
+
+/// Left of the widest number at the axis.
+double label_position(const Ranges& ranges, bool logarithmic) {
+  const double digits = 1.0 + std::floor(std::max(std::log10(ranges.high), 0.0));
+  const double ratio_digits = ranges.ratio_high < 1.1 ? 5.0 : 3.0;
+  const double widest = std::max(logarithmic || ranges.high >= 1e7 ? 6.0 : digits, ratio_digits);
+  return std::max(k_left - 0.035 - 0.0125 * widest, 0.018);
 }
 
 Ranges ranges_of(const ChannelPlot& plot, std::size_t legend_rows, const PlotOptions& options) {
@@ -117,12 +150,13 @@ Ranges ranges_of(const ChannelPlot& plot, std::size_t legend_rows, const PlotOpt
   const double top = highest(plot);
   const double room = 0.12 + 0.055 * static_cast<double>(legend_rows);
   if (options.logarithmic) {
-    ranges.low = 0.3 * std::min(lowest_positive(plot), top);
+    ranges.low = std::max(0.3 * std::min(lowest_positive(plot), top), 1e-6 * top);
     ranges.high = top * std::pow(top / ranges.low, room / (1.0 - room));
   } else {
     ranges.high = top / (1.0 - std::min(room, 0.5));
   }
   set_ratio_range(plot, ranges);
+  ranges.label_at = label_position(ranges, options.logarithmic);
   return ranges;
 }
 
@@ -195,8 +229,14 @@ std::string frame(const ChannelPlot& plot, const Cell& cell, double bottom, doub
       "set lmargin at screen {:.5f}; set rmargin at screen {:.5f}\n"
       "set bmargin at screen {:.5f}; set tmargin at screen {:.5f}\n"
       "set xrange [{}:{}]\n",
-      cell.x(0.125), cell.x(0.965), cell.y(bottom), cell.y(top), plot.edges.front(),
+      cell.x(k_left), cell.x(0.965), cell.y(bottom), cell.y(top), plot.edges.front(),
       plot.edges.back());
+}
+
+/// The label of a vertical axis, at the same distance from the frame for all.
+std::string side_label(const std::string& text, const Cell& cell, double x, double height) {
+  return fmt::format("set label 100 {} at screen {:.5f},{:.5f} center rotate by 90\n",
+                     gnuplot_text(text), cell.x(x), cell.y(height));
 }
 
 std::string head_lines(const ChannelPlot& plot, const PlotOptions& options, bool only) {
@@ -222,16 +262,18 @@ std::string head_lines(const ChannelPlot& plot, const PlotOptions& options, bool
 }
 
 std::string main_panel(const ChannelPlot& plot, const PlotOptions& options, const Cell& cell,
-                       const Ranges& ranges, const std::string& file, bool only) {
+                       const Ranges& ranges, const std::string& file, const std::string& band,
+                       bool only) {
   const std::size_t n = plot.samples.size();
-  std::string text = frame(plot, cell, 0.335, 0.925) + head_lines(plot, options, only);
+  std::string text = frame(plot, cell, 0.335, 0.925) + head_lines(plot, options, only) +
+                     side_label(events_label(plot), cell, ranges.label_at, 0.63);
   text += fmt::format(
-      "set yrange [{}:{}]\nset format x ''; unset xlabel; set format y '%g'\n"
-      "{}\nset ytics auto; set mytics\n"
-      "set ylabel {} offset 0.5,0\nset key top right Left reverse samplen 1.6 spacing 1.15{}\n",
-      ranges.low, ranges.high, options.logarithmic ? "set logscale y" : "unset logscale y",
-      gnuplot_text(events_label(plot)), n > 6 ? " maxrows 6" : "");
-  text += fmt::format("plot '{}.points' using 1:2:3:4 with yerrorbars ls 1 title 'Data'", file);
+      "set yrange [{}:{}]\nset format x ''; unset xlabel; set format y '{}'\n"
+      "{}\nset ytics auto; set mytics\nset key top right Left reverse samplen 1.6 spacing 1.15{}\n",
+      ranges.low, ranges.high,
+      !options.logarithmic && ranges.high > 1e4 && ranges.high < 1e7 ? "%.0f" : "%g",
+      options.logarithmic ? "set logscale y" : "unset logscale y", n > 6 ? " maxrows 6" : "");
+  text += fmt::format("plot '{}.points' using 1:2 with points ls 1 title 'Data'", file);
   for (std::size_t i = n; i-- > 0;) {
     const PlotSample& sample = plot.samples[i];
     text += fmt::format(
@@ -243,33 +285,31 @@ std::string main_panel(const ChannelPlot& plot, const PlotOptions& options, cons
   text += fmt::format(
       ", \\\n  '{0}.steps' using 1:{1} with lines ls 2 notitle"
       ", \\\n  '{0}.steps' using 1:{2}:{3} with filledcurves {4} title 'Uncertainty'"
-      ", \\\n  '{0}.points' using 1:2:3:4 with yerrorbars ls 1 notitle\n",
-      file, n + 2, n + 3, n + 4, k_band);
+      ", \\\n  '{0}.points' using 1:3:(0):($4-$3) with vectors nohead ls 1 notitle"
+      ", \\\n  '' using 1:2 with points ls 1 notitle\n",
+      file, n + 2, n + 3, n + 4, band);
   return text;
 }
 
 std::string ratio_panel(const ChannelPlot& plot, const Cell& cell, const Ranges& ranges,
-                        const std::string& file) {
+                        const std::string& file, const std::string& band) {
   const std::size_t n = plot.samples.size();
-  const std::string axis = plot.axis.empty()
-                               ? "set xlabel " + gnuplot_text("Bin of " + plot.channel) +
-                                     " noenhanced\n"
-                               : "set xlabel " + gnuplot_text(plot.axis) + "\n";
+  const std::string axis =
+      plot.axis.empty() ? "set xlabel " + gnuplot_text("Bin of " + plot.channel) + " noenhanced\n"
+                        : "set xlabel " + gnuplot_text(plot.axis) + "\n";
   return frame(plot, cell, 0.11, 0.305) + axis +
+         side_label("Data / model", cell, ranges.label_at, 0.2075) +
          fmt::format(
-             "unset logscale y\nset format x '%g'; set format y '%.3g'\nset yrange [{}:{}]\n"
-             "set ytics autofreq {}\nset ylabel 'Data / model' offset 0.5,0\n"
+             "unset logscale y\nset format x '%g'; set format y '%g'\nset yrange [{}:{}]\n"
+             "set ytics autofreq {}\n"
              "plot '{}.steps' using 1:{}:{} with filledcurves {} notitle"
              ", \\\n  1 with lines ls 2 notitle"
-             ", \\\n  '{}.points' using 1:5:6:7 with yerrorbars ls 1 notitle"
+             ", \\\n  '{}.points' using 1:6:(0):($7-$6) with vectors nohead ls 1 notitle"
+             ", \\\n  '' using 1:5 with points ls 1 notitle"
              ", \\\n  '' using 1:8 with points ls 4 notitle"
              ", \\\n  '' using 1:9 with points ls 5 notitle\n",
-             ranges.ratio_low, ranges.ratio_high,
-             cli::brief((ranges.ratio_high - ranges.ratio_low) > 1.5
-                            ? 1.0
-                            : (ranges.ratio_high - ranges.ratio_low) / 4.0,
-                        1),
-             file, n + 5, n + 6, k_band, file);
+             ranges.ratio_low, ranges.ratio_high, cli::brief(ratio_step(ranges)), file, n + 5,
+             n + 6, band, file);
 }
 
 /// Bins that are numbered have ticks at whole numbers.
@@ -281,12 +321,12 @@ std::string ticks(const ChannelPlot& plot) {
 
 constexpr const char* k_styles =
     "set encoding utf8\n"
-    "set style line 1 lc rgb 'black' lw 1.4 pt 7 ps 0.55 pi 0\n"
+    "set style line 1 lc rgb 'black' lw 1.4 pt 7 ps 0.6\n"
     "set style line 2 lc rgb '#202020' lw 1.2\n"
 
     "set style line 4 lc rgb 'black' pt 9 ps 0.9\n"
     "set style line 5 lc rgb 'black' pt 11 ps 0.9\n"
-    "set bars 0\nset tics front\nset border front lw 1.2\n";
+    "set tics front\nset border front lw 1.2\n";
 
 }  // namespace
 
@@ -302,18 +342,20 @@ void draw(const std::vector<ChannelPlot>& plots, const PlotOptions& options,
   const cli::TemporaryFolder folder;
   const Page page(plots.size());
   const std::string suffix = file.extension().string();
+  const std::string band = band_style(suffix);
   const std::string picture = (folder.path() / ("plot" + suffix)).string();
   std::string script = terminal(suffix, page) + k_styles;
   script += fmt::format("set output {}\nset multiplot\n", gnuplot_text(picture));
   for (std::size_t i = 0; i < plots.size(); ++i) {
     const ChannelPlot& plot = plots[i];
     const std::string name = (folder.path() / fmt::format("channel_{}", i)).string();
-    const Ranges ranges = ranges_of(plot, std::min<std::size_t>(plot.samples.size() + 2, 6), options);
+    const Ranges ranges =
+        ranges_of(plot, std::min<std::size_t>(plot.samples.size() + 2, 6), options);
     write_text(name + ".steps", steps_text(plot));
     write_text(name + ".points", points_text(plot, ranges));
     script += ticks(plot) +
-              main_panel(plot, options, page.cell(i), ranges, name, plots.size() == 1) +
-              ratio_panel(plot, page.cell(i), ranges, name);
+              main_panel(plot, options, page.cell(i), ranges, name, band, plots.size() == 1) +
+              ratio_panel(plot, page.cell(i), ranges, name, band);
   }
   cli::run_gnuplot(folder.path(), script + "unset multiplot\nunset output\n");
   write_text(file, read_text(picture));

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/plot/gnuplot.hpp"
 
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 
 #include "cli/text.hpp"
 #include "slalom/core/error.hpp"
@@ -81,13 +80,13 @@ void run_gnuplot(const std::filesystem::path& folder, const std::string& script)
   const int status = error == 0 ? wait_for(process) : -1;
   if (error == ENOENT || status == 127) {
     throw Error(ErrorKind::io,
-                "gnuplot is needed for plots and is not installed (Debian: gnuplot-nox)", "gnuplot");
+                "gnuplot is needed for plots and is not installed (Debian: gnuplot-nox)",
+                "gnuplot");
   }
   if (error != 0) throw Error(ErrorKind::io, std::strerror(error), "gnuplot");
   if (status == 0) return;
   throw Error(ErrorKind::io,
-              "failed with status " + std::to_string(status) + ": " +
-                  one_line(read_text(log_path)),
+              "failed with status " + std::to_string(status) + ": " + one_line(read_text(log_path)),
               "gnuplot");
 }
 
