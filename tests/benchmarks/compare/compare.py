@@ -74,7 +74,7 @@ def write_workspace(name, arguments, path):
 def run_slalom(name, arguments):
     """Seconds by benchmark, and the counters of the fit and of the evaluations."""
     command = [arguments.benchmarks, "--benchmark_format=json",
-               f"--benchmark_filter=/{re.escape(name)}$", "--benchmark_min_time=0.1"]
+               f"--benchmark_filter=/{re.escape(name)}$", "--benchmark_min_time=0.3"]
     environment = dict(os.environ, SLALOM_DATA=str(arguments.data))
     output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     result = {}
