@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "parameter_of_interest.hpp"
 #include "slalom/core/normal.hpp"
 
 namespace slalom {
@@ -16,22 +17,6 @@ namespace {
 
 /// A conditional fit below the free one by more than this is a new minimum, not rounding.
 constexpr double k_new_minimum = 1e-9;
-
-std::size_t poi_of(const Model& model, const FitOptions& options) {
-  if (!model.spec().poi) {
-    throw Error(ErrorKind::model, "the model has no parameter of interest", "poi");
-  }
-  const std::size_t poi = *model.spec().poi;
-  bool held = model.spec().parameters[poi].fixed;
-  for (std::size_t i : options.floating) held = held && i != poi;
-  for (const auto& [i, value] : options.fixed) held = held || i == poi;
-  if (held) {
-    throw Error(ErrorKind::model,
-                "the parameter of interest '" + model.spec().parameters[poi].name + "' is held",
-                "poi");
-  }
-  return poi;
-}
 
 std::string failure(const char* what, const FitResult& fit) {
   return fit.converged() ? "" : std::string(what) + ": " + fit.message;
@@ -44,7 +29,7 @@ AsymptoticCalculator::AsymptoticCalculator(Fitter& fitter, FitOptions options,
     : fitter_(fitter),
       options_(std::move(options)),
       statistic_(statistic),
-      poi_(poi_of(fitter.model(), options_)),
+      poi_(detail::parameter_of_interest(fitter.model(), options_)),
       data_(fitter.data().begin(), fitter.data().end()),
       best_(fitter.fit(options_)) {}
 

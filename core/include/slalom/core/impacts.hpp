@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "slalom/core/fit.hpp"
+
+/// \file
+/// Pulls, constraints, impacts of nuisance parameters on another parameter (usually the parameter
+/// of interest), and the breakdown of its uncertainty by groups.
+namespace slalom {
+
+/// What the data say about one nuisance parameter.
+struct Pull {
+  std::size_t parameter = 0;  ///< index
+  double value = 0.0;         ///< best fit
+  double error = 0.0;         ///< post-fit uncertainty; 0 if held or at a bound
+  /// (best fit - pre-fit value) / pre-fit uncertainty; 0 without a constraint.
+  double pull = 0.0;
+  double constraint = 0.0;  ///< post-fit / pre-fit uncertainty; 0 without a constraint
+};
+
+/// Pulls of all nuisance parameters that float in a fit, in the order of the parameters. The
+/// pre-fit value is the auxiliary measurement (divided by tau for a Poisson constraint).
+/// \param target parameter that is left out
+/// \param errors of the fit [P], from Fitter::errors
+std::vector<Pull> pulls(const Model& model, const FitResult& best,
+                        const std::vector<double>& errors, std::size_t target);
+
+/// Change of the target's best fit when one nuisance parameter is moved and held.
+struct Impact {
+  std::size_t parameter = 0;  ///< index of the nuisance parameter
+  double prefit_up = 0.0;     ///< moved by + its pre-fit uncertainty; 0 without a constraint
+  double prefit_down = 0.0;   ///< moved by - its pre-fit uncertainty
+  double postfit_up = 0.0;    ///< moved by + its post-fit uncertainty
+  double postfit_down = 0.0;  ///< moved by - its post-fit uncertainty
+  /// Covariance with the target over the parameter's error: the linear form of postfit_up.
+  double linear_postfit = 0.0;
+  /// d target / d auxiliary datum times the pre-fit uncertainty (of the datum): what the external
+  /// measurement contributes; the squares of all of them and of the data's part add up. 0 without
+  /// a constraint.
+  double linear_global = 0.0;
+  bool converged = false;  ///< all re-fits converged (true if none was asked for)
+  std::string message;     ///< which one did not
+};
+
+/// How impacts are computed.
+struct ImpactOptions {
+  bool refit = true;        ///< four fits per parameter; if not, the linear forms only
+  std::size_t threads = 1;  ///< of the re-fits; 0 for all of the machine
+};
+
+/// Impacts on one parameter.
+struct Impacts {
+  std::size_t target = 0;       ///< index of the parameter of interest
+  double value = 0.0;           ///< its best fit
+  double error = 0.0;           ///< its uncertainty; 0 if it is at a bound
+  FitResult best;               ///< the free fit
+  std::vector<Impact> impacts;  ///< of all nuisance parameters that float, largest first
+  bool converged = false;  ///< the free fit converged, its Hessian is positive, and all re-fits
+  std::string message;     ///< what did not
+};
+
+/// Impacts on `target` of every parameter that floats in a fit of the data that `fitter` holds.
+///
+/// Re-fits hold the parameter at its best fit +- an uncertainty, or at its bound if that is nearer.
+/// The linear forms are exact derivatives at the best fit (implicit function theorem):
+/// d theta-hat / d a_j = H^-1 e_j / sigma_j^2 for a Gaussian datum, H^-1 e_j / theta_j for a
+/// Poisson one, with H the Hessian of -log L of the parameters that float and are not at a bound.
+/// They mean nothing if the target itself is at a bound: `error` is then 0. The order is by the
+/// larger of the post-fit impacts (the linear one without re-fits). \throws Error (model) for an
+/// index out of range or a target that is held
+Impacts impacts(Fitter& fitter, std::size_t target, const FitOptions& options = {},
+                const ImpactOptions& how = {});
+
+/// Parameters whose uncertainty is to be stated together.
+struct ParameterGroup {
+  std::string name;                     ///< for people
+  std::vector<std::size_t> parameters;  ///< indices; those that are held anyway do not matter
+};
+
+/// Contribution of one group to the uncertainty of the target.
+struct GroupContribution {
+  std::string name;           ///< of the group
+  double contribution = 0.0;  ///< sqrt(total^2 - frozen^2)
+  double frozen_error = 0.0;  ///< uncertainty with the group held at its best fit
+};
+
+/// Breakdown of an uncertainty. Contributions of correlated groups do not add up in quadrature.
+struct UncertaintyBreakdown {
+  double total = 0.0;                     ///< uncertainty with everything floating
+  double statistical = 0.0;               ///< with all constrained parameters held
+  double systematic = 0.0;                ///< sqrt(total^2 - statistical^2)
+  std::vector<GroupContribution> groups;  ///< in the order of the argument
+  bool valid = false;                     ///< the fit converged and all Hessians are positive
+};
+
+/// Freezes one group after the other at the best fit and takes the uncertainty of the target from
+/// the exact Hessian of the rest: holding parameters at their best fit does not move the others, so
+/// no fit is needed.
+/// \param best a converged fit of the data that `fitter` holds
+/// \throws Error (model) for an index out of range
+UncertaintyBreakdown uncertainty_breakdown(Fitter& fitter, const FitResult& best,
+                                           std::size_t target,
+                                           const std::vector<ParameterGroup>& groups);
+
+}  // namespace slalom

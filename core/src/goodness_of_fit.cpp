@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slalom/core/goodness_of_fit.hpp"
+
+#include <algorithm>
+#include <boost/math/special_functions/gamma.hpp>
+#include <cmath>
+#include <numbers>
+
+#include "parallel_fits.hpp"
+
+namespace slalom {
+
+namespace {
+
+/// Family of random numbers of these toys.
+constexpr std::uint32_t k_family = 3;
+
+/// log Poisson(n | n), without the cancellation of its terms for large n.
+double log_poisson_at_mode(double n) {
+  if (n <= 0.0) return 0.0;
+  // n^n e^-n / Gamma(n + 1) is the derivative of the regularised gamma function P(n + 1, x) at n.
+  return std::log(boost::math::gamma_p_derivative(n + 1.0, n));
+}
+
+double twice_gaussian_constant(double sigma) {
+  return 2.0 * std::log(sigma) + std::log(2.0 * std::numbers::pi);
+}
+
+/// -2 log of a constraint term at its datum, or at the parameter if that is held.
+double twice_constraint(const Parameter& p, double datum, bool held, double value) {
+  if (p.constraint == ConstraintType::gaussian) {
+    const double pull = held ? (datum - value) / p.sigma : 0.0;
+    return twice_gaussian_constant(p.sigma) + pull * pull;
+  }
+  const double at_mode = -2.0 * log_poisson_at_mode(datum);
+  if (!held) return at_mode;
+  const double mean = p.tau * value;
+  const double rest = datum > 0.0 ? datum * std::log(mean / datum) - (mean - datum) : -mean;
+  return at_mode - 2.0 * rest;
+}
+
+/// Statistic of one toy and whether its fit converged.
+struct ToyFit {
+  double statistic = 0.0;
+  bool done = false;
+  bool converged = false;
+};
+
+FitResult fit_twice(Fitter& fitter, const FitOptions& options, const std::vector<double>& near) {
+  FitResult cold = fitter.fit(options);
+  FitOptions warm = options;
+  warm.init = near;
+  warm.search_minima = false;
+  FitResult other = fitter.fit(warm);
+  const bool better = other.converged() && (!cold.converged() || other.twice_nll < cold.twice_nll);
+  return better ? other : cold;
+}
+
+/// Counts toys, collects their statistics, and says how many are as large as that of the data.
+void summarise(const std::vector<ToyFit>& fits, ToyGoodnessOfFit& result) {
+  result.toys.asked = fits.size();
+  std::size_t above = 0;
+  for (const ToyFit& fit : fits) {
+    if (!fit.done) continue;
+    ++result.toys.done;
+    if (!fit.converged) {
+      ++result.toys.failed;
+      continue;
+    }
+    result.samples.push_back(fit.statistic);
+    if (fit.statistic >= result.observed.statistic) ++above;
+  }
+  if (!result.samples.empty()) {
+    const auto n = static_cast<double>(result.samples.size());
+    const double p = static_cast<double>(above) / n;
+    const double inside = std::clamp(p, 0.5 / n, 1.0 - 0.5 / n);
+    result.p_value = {p, std::sqrt(inside * (1.0 - inside) / n)};
+  }
+  result.converged = result.toys.done == result.toys.asked && !result.samples.empty();
+  if (result.toys.done < result.toys.asked) {
+    result.message = "stopped after " + std::to_string(result.toys.done) + " of " +
+                     std::to_string(result.toys.asked) + " toys";
+  } else if (result.toys.failed > 0) {
+    result.message = "the fits of " + std::to_string(result.toys.failed) + " of " +
+                     std::to_string(result.toys.done) + " toys did not converge";
+  }
+}
+
+}  // namespace
+
+double saturated_twice_nll(const Model& model, const std::vector<double>& data,
+                           const FitResult& fit) {
+  const ModelSpec& spec = model.spec();
+  const std::size_t n_bins = model.n_bins();
+  if (data.size() != n_bins + model.n_auxiliary()) {
+    throw Error(ErrorKind::model, "main and auxiliary data expected", "data");
+  }
+  double result = 0.0;
+  for (std::size_t i = 0; i < n_bins; ++i) result -= 2.0 * log_poisson_at_mode(data[i]);
+  for (std::size_t i = 0; i < spec.auxiliary.size(); ++i) {
+    const std::size_t p = spec.auxiliary[i];
+    result += twice_constraint(spec.parameters[p], data[n_bins + i], fit.fixed.at(p),
+                               fit.parameters.at(p));
+  }
+  return result;
+}
+
+GoodnessOfFit goodness_of_fit(const Model& model, const std::vector<double>& data,
+                              const FitResult& fit) {
+  GoodnessOfFit result;
+  result.saturated_twice_nll = saturated_twice_nll(model, data, fit);
+  result.statistic = std::max(0.0, fit.twice_nll - result.saturated_twice_nll);
+  result.bins = model.n_bins();
+  for (std::size_t i = 0; i < model.n_parameters(); ++i) {
+    const bool constrained = model.spec().parameters[i].constraint != ConstraintType::none;
+    if (!constrained && !fit.fixed[i]) ++result.free_parameters;
+  }
+  result.degrees_of_freedom = result.bins - std::min(result.bins, result.free_parameters);
+  result.p_value = 1.0;
+  if (result.degrees_of_freedom > 0) {
+    result.p_value = boost::math::gamma_q(0.5 * static_cast<double>(result.degrees_of_freedom),
+                                          0.5 * result.statistic);
+  }
+  result.converged = fit.converged();
+  return result;
+}
+
+ToyGoodnessOfFit goodness_of_fit_by_toys(Fitter& fitter, const ToyOptions& toys,
+                                         const FitOptions& options) {
+  const Model& model = fitter.model();
+  const std::vector<double> data(fitter.data().begin(), fitter.data().end());
+  const FitResult best = fitter.fit(options);
+  ToyGoodnessOfFit result;
+  result.observed = goodness_of_fit(model, data, best);
+  if (!best.converged()) {
+    result.message = "the fit of the data: " + best.message;
+    return result;
+  }
+  const std::vector<double> auxiliary(data.begin() + static_cast<std::ptrdiff_t>(model.n_bins()),
+                                      data.end());
+  std::vector<ToyFit> fits(toys.n_toys);
+  const auto task = [&](std::size_t i, Fitter& with) {
+    RandomStream random(toys.seed, toys.first + i, k_family);
+    const std::vector<double> toy =
+        throw_toy(model, best.parameters, random,
+                  toys.throw_auxiliary ? std::span<const double>() : auxiliary);
+    with.set_data(toy);
+    const FitResult fit = fit_twice(with, options, best.parameters);
+    const double saturated = saturated_twice_nll(model, toy, fit);
+    fits[i] = {std::max(0.0, fit.twice_nll - saturated), true, fit.converged()};
+  };
+  detail::parallel_fits(model, fits.size(), toys.threads, toys.progress, task);
+  summarise(fits, result);
+  return result;
+}
+
+}  // namespace slalom

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cmath>
+#include <vector>
+
+#include "slalom/core/goodness_of_fit.hpp"
+#include "support/catch.hpp"
+#include "support/data.hpp"
+#include "support/models.hpp"
+
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
+using slalom::Fitter;
+using slalom::GoodnessOfFit;
+using slalom::Model;
+using slalom::test::uncorrelated_background;
+
+TEST_CASE("the saturated model is the best of all models", "[core][goodness_of_fit]") {
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {51.0, 48.0});
+  Fitter fitter(model);
+  const slalom::FitResult best = fitter.fit();
+  const std::vector<double> data = model.spec().data();
+  const GoodnessOfFit fit = slalom::goodness_of_fit(model, data, best);
+  double saturated = 0.0;
+  for (double n : data) saturated -= 2.0 * (n * std::log(n) - n - std::lgamma(n + 1.0));
+  CHECK_THAT(fit.saturated_twice_nll, WithinRel(saturated, 1e-12));
+  CHECK_THAT(fit.statistic, WithinAbs(24.98393520034148 - saturated, 1e-9));
+  CHECK(fit.bins == 2);
+  CHECK(fit.free_parameters == 1);
+  CHECK(fit.degrees_of_freedom == 1);
+  // chi2 above x with one degree of freedom
+  CHECK_THAT(fit.p_value, WithinRel(std::erfc(std::sqrt(0.5 * fit.statistic)), 1e-9));
+  CHECK(fit.converged);
+}
+
+TEST_CASE("data that the model fits exactly have statistic 0", "[core][goodness_of_fit]") {
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {62.0, 63.0});
+  Fitter fitter(model);
+  const GoodnessOfFit fit = slalom::goodness_of_fit(model, model.spec().data(), fitter.fit());
+  CHECK_THAT(fit.statistic, WithinAbs(0.0, 1e-9));
+  CHECK_THAT(fit.p_value, WithinAbs(1.0, 1e-4));
+}
+
+TEST_CASE("the saturated model handles held parameters of published models",
+          "[core][goodness_of_fit]") {
+  SLALOM_REQUIRE_DATA("workspaces/ttbar");
+  const Model model = slalom::test::published_model("ttbar/ttbar_ljets_132par.json");
+  Fitter fitter(model);
+  const GoodnessOfFit fit = slalom::goodness_of_fit(model, model.spec().data(), fitter.fit());
+  CHECK(fit.bins == 37);
+  CHECK(fit.statistic > 0.0);
+  CHECK(fit.statistic < 100.0);
+}
+
+TEST_CASE("toys agree with the asymptotic goodness of fit", "[core][goodness_of_fit]") {
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {70.0, 55.0});
+  Fitter fitter(model);
+  slalom::ToyOptions options;
+  options.n_toys = 3000;
+  options.threads = 2;
+  const slalom::ToyGoodnessOfFit result = slalom::goodness_of_fit_by_toys(fitter, options);
+  REQUIRE(result.converged);
+  CHECK(result.toys.failed == 0);
+  CHECK(result.samples.size() == 3000);
+  CHECK_THAT(result.p_value.value,
+             WithinAbs(result.observed.p_value, 4.0 * result.p_value.error + 0.02));
+  options.threads = 1;
+  CHECK(slalom::goodness_of_fit_by_toys(fitter, options).samples == result.samples);
+}

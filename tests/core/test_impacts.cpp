@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "slalom/core/impacts.hpp"
+#include "support/catch.hpp"
+#include "support/data.hpp"
+#include "support/models.hpp"
+
+using Catch::Matchers::WithinAbs;
+using Catch::Matchers::WithinRel;
+using slalom::Fitter;
+using slalom::Impact;
+using slalom::Impacts;
+using slalom::Model;
+using slalom::test::published_model;
+using slalom::test::uncorrelated_background;
+
+TEST_CASE("impacts of the AGC model: linear forms against re-fits", "[core][impacts]") {
+  SLALOM_REQUIRE_DATA("workspaces/agc");
+  const Model model = published_model("agc/agc_34par.json");
+  Fitter fitter(model);
+  const std::size_t poi = *model.spec().poi;
+  const Impacts result = slalom::impacts(fitter, poi);
+  REQUIRE(result.converged);
+  CHECK(result.impacts.size() == 33);
+  double last = 1e300;
+  for (const Impact& impact : result.impacts) {
+    CAPTURE(model.spec().parameters[impact.parameter].name);
+    const double size = std::max(std::abs(impact.postfit_up), std::abs(impact.postfit_down));
+    CHECK(size <= last);
+    last = size;
+    // Even parts cancel in the half-difference; what is left is third order.
+    const double slope = 0.5 * (impact.postfit_up - impact.postfit_down);
+    CHECK_THAT(slope, WithinAbs(impact.linear_postfit, 0.15 * result.error));
+  }
+  const Impacts linear = slalom::impacts(fitter, poi, {}, {false, 1});
+  CHECK(linear.converged);
+  CHECK(linear.impacts.front().postfit_up == 0.0);
+  const Impacts parallel = slalom::impacts(fitter, poi, {}, {true, 2});
+  REQUIRE(parallel.converged);
+  for (std::size_t i = 0; i < parallel.impacts.size(); ++i) {
+    CHECK(parallel.impacts[i].parameter == result.impacts[i].parameter);
+    CHECK(parallel.impacts[i].prefit_up == result.impacts[i].prefit_up);
+  }
+}
+
+TEST_CASE("the global linear impact is the derivative by the auxiliary datum", "[core][impacts]") {
+  // One Poisson-constrained model and, where published data exist, one with Gaussian constraints.
+  std::vector<Model> models = {
+      uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {60.0, 65.0})};
+  if (slalom::test::has_data("workspaces/agc")) {
+    models.push_back(published_model("agc/agc_34par.json"));
+  }
+  for (const Model& model : models) {
+    Fitter fitter(model);
+    const std::size_t poi = *model.spec().poi;
+    const Impacts result = slalom::impacts(fitter, poi, {}, {false, 1});
+    REQUIRE(result.converged);
+    const std::vector<double> data = model.spec().data();
+    for (const Impact& impact : result.impacts) {
+      const slalom::Parameter& p = model.spec().parameters[impact.parameter];
+      const auto& list = model.spec().auxiliary;
+      const auto place = std::find(list.begin(), list.end(), impact.parameter) - list.begin();
+      if (static_cast<std::size_t>(place) == list.size()) continue;
+      const bool poisson = p.constraint == slalom::ConstraintType::poisson;
+      const double width =
+          poisson ? std::sqrt(p.tau * result.best.parameters[impact.parameter]) : p.sigma;
+      const std::size_t index = model.n_bins() + static_cast<std::size_t>(place);
+      double moved[2];
+      for (int side = 0; side < 2; ++side) {
+        std::vector<double> shifted = data;
+        shifted[index] += (side == 0 ? 1e-3 : -1e-3) * width;
+        fitter.set_data(shifted);
+        slalom::FitOptions options;
+        options.init = result.best.parameters;
+        options.warm_start = true;
+        options.tolerance = 1e-11;
+        moved[side] = fitter.fit(options).parameters[poi];
+      }
+      CAPTURE(p.name);
+      CHECK_THAT((moved[0] - moved[1]) / 2e-3,
+                 WithinAbs(impact.linear_global, 1e-5 * result.error));
+    }
+    fitter.set_data(data);
+  }
+}
+
+TEST_CASE("the breakdown of an uncertainty into groups", "[core][impacts]") {
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {60.0, 65.0});
+  Fitter fitter(model);
+  const slalom::FitResult best = fitter.fit();
+  REQUIRE(best.converged());
+  const slalom::UncertaintyBreakdown parts = slalom::uncertainty_breakdown(
+      fitter, best, *model.spec().poi, {{"first", {1}}, {"both", {1, 2}}, {"none", {}}});
+  REQUIRE(parts.valid);
+  CHECK_THAT(parts.total, WithinRel(fitter.errors(best)[0], 1e-12));
+  // Against a Hessian of mu alone: sum n s^2 / lambda^2
+  const std::vector<double> rate = model.expected_data(best.parameters, false);
+  const double information =
+      60.0 * 144.0 / (rate[0] * rate[0]) + 65.0 * 121.0 / (rate[1] * rate[1]);
+  CHECK_THAT(parts.statistical, WithinRel(1.0 / std::sqrt(information), 1e-9));
+  CHECK_THAT(parts.groups[1].contribution, WithinRel(parts.systematic, 1e-9));
+  CHECK(parts.groups[0].contribution > 0.0);
+  CHECK(parts.groups[0].contribution < parts.systematic);
+  CHECK_THAT(parts.groups[2].contribution, WithinAbs(0.0, 1e-9));
+}
+
+TEST_CASE("pulls and constraints", "[core][impacts]") {
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {51.0, 48.0});
+  Fitter fitter(model);
+  const slalom::FitResult best = fitter.fit();
+  const std::vector<slalom::Pull> list = slalom::pulls(model, best, fitter.errors(best), 0);
+  REQUIRE(list.size() == 2);
+  // gamma-hat of the second bin is 0.9626808834730 with a pre-fit uncertainty of 7/52
+  CHECK_THAT(list[1].pull, WithinAbs((0.9626808834730 - 1.0) * 52.0 / 7.0, 1e-8));
+  CHECK(list[1].constraint > 0.5);
+  CHECK(list[1].constraint < 1.0);
+}
