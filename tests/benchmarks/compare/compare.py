@@ -136,7 +136,7 @@ def ratio(ours, peers, key, goal, limit):
             return "-", None
         times, bound = [limit], "> "
     value = min(times) / ours
-    verdict = "reached" if value >= goal else "MISSED"
+    verdict = "reached" if value >= goal else "not decided" if bound else "MISSED"
     return f"{bound}{value:.3g} (goal {goal}: {verdict})", value
 
 
