@@ -19,12 +19,16 @@ enum class TestStatistic { q, qtilde };
 
 /// Test of one value of mu. Probabilities are given with their logarithms, which stay finite.
 struct HypothesisTest {
-  double mu = 0.0;                          ///< tested value
-  double test_statistic = 0.0;              ///< q_mu of the data, >= 0
-  double asimov_statistic = 0.0;            ///< q_mu of the background-only Asimov data, >= 0
-  double clsb = 0.0, clb = 0.0, cls = 0.0;  ///< p-values and their ratio
-  double log_clsb = 0.0, log_clb = 0.0, log_cls = 0.0;  ///< natural logarithms
-  std::array<double, 5> cls_expected{};      ///< at -2, -1, 0, 1, 2 sigma of the background
+  double mu = 0.0;                       ///< tested value
+  double test_statistic = 0.0;           ///< q_mu of the data, >= 0
+  double asimov_statistic = 0.0;         ///< q_mu of the background-only Asimov data, >= 0
+  double clsb = 0.0;                     ///< p-value of the signal hypothesis
+  double clb = 0.0;                      ///< the same probability under the background hypothesis
+  double cls = 0.0;                      ///< clsb / clb
+  double log_clsb = 0.0;                 ///< natural logarithm of clsb
+  double log_clb = 0.0;                  ///< natural logarithm of clb
+  double log_cls = 0.0;                  ///< natural logarithm of cls
+  std::array<double, 5> cls_expected{};  ///< at -2, -1, 0, 1, 2 sigma of the background
   std::array<double, 5> log_cls_expected{};  ///< natural logarithms
   bool converged = false;                    ///< all fits behind these numbers converged
   std::string message;                       ///< which one did not
@@ -32,9 +36,13 @@ struct HypothesisTest {
 
 /// Test of the absence of a signal.
 struct DiscoveryTest {
-  double test_statistic = 0.0;             ///< q_0, >= 0; 0 for a deficit
-  double p0 = 0.0, log_p0 = 0.0, z = 0.0;  ///< observed p-value and significance
-  double p0_expected = 0.0, log_p0_expected = 0.0, z_expected = 0.0;  ///< median for mu = 1
+  double test_statistic = 0.0;   ///< q_0, >= 0; 0 for a deficit
+  double p0 = 0.0;               ///< observed p-value
+  double log_p0 = 0.0;           ///< its natural logarithm
+  double z = 0.0;                ///< observed significance
+  double p0_expected = 0.0;      ///< median p-value for mu = 1
+  double log_p0_expected = 0.0;  ///< its natural logarithm
+  double z_expected = 0.0;       ///< median significance for mu = 1
   /// p-value at -2, -1, 0, 1, 2 sigma of the signal hypothesis, as pyhf orders its band.
   std::array<double, 5> p0_band{};
   bool converged = false;  ///< all fits behind these numbers converged

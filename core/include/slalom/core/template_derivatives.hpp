@@ -34,7 +34,7 @@ struct Input {
   InputKind kind;             ///< what it is
   std::size_t channel = 0;    ///< index in ModelSpec::channels
   std::size_t sample = 0;     ///< index in ChannelSpec::samples
-  std::size_t term = 0;       ///< index in SampleSpec::histosys or ::normsys
+  std::size_t term = 0;       ///< index in SampleSpec::histosys or SampleSpec::normsys
   std::size_t bin = 0;        ///< bin of the channel
   std::size_t parameter = 0;  ///< of a variation or a constraint
 };

@@ -85,9 +85,12 @@ struct ToyCounts {
 struct ToyHypothesisTest {
   double mu = 0.0;                         ///< tested value
   double test_statistic = 0.0;             ///< q_mu of the data
-  ToyProbability clsb, clb, cls;           ///< p-values and their ratio
+  ToyProbability clsb;                     ///< p-value of the signal hypothesis
+  ToyProbability clb;                      ///< the same under the background hypothesis
+  ToyProbability cls;                      ///< their ratio
   std::array<double, 5> cls_expected;      ///< at -2, -1, 0, 1, 2 sigma of the background
-  ToyCounts signal, background;            ///< ensembles at mu and at 0
+  ToyCounts signal;                        ///< ensemble at mu
+  ToyCounts background;                    ///< ensemble at 0
   std::vector<double> signal_samples;      ///< q_mu of the signal toys that converged, by index
   std::vector<double> background_samples;  ///< of the background toys
   bool converged = false;  ///< all fits of the data converged and all toys are there
@@ -99,7 +102,8 @@ struct ToyDiscoveryTest {
   double test_statistic = 0.0;      ///< q_0 of the data
   ToyProbability p0;                ///< observed p-value
   std::array<double, 5> p0_band{};  ///< at -2, ... 2 sigma of mu = 1, as pyhf orders its band
-  ToyCounts background, signal;     ///< ensembles at mu = 0 and 1
+  ToyCounts background;             ///< ensemble at mu = 0
+  ToyCounts signal;                 ///< ensemble at mu = 1
   std::vector<double> background_samples;  ///< q_0 of the toys at 0 that converged
   std::vector<double> signal_samples;      ///< q_0 of the toys at 1 that converged
   bool converged = false;  ///< all fits of the data converged and all toys are there
