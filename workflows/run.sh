@@ -33,8 +33,10 @@ note "the same with the ZZ normalisation floating"
 # The numbers again for programs, and the picture.
 for measurement in backgrounds_fixed zz_floating; do
   "$slalom" fit "$workspace" --measurement "$measurement" --minos mu --quiet \
-    --plot "$out/h4l_$measurement.svg" --axis 'four_leptons:m_{4l} [GeV]:70:181' \
-    --title 'CMS open data' --note 'H {/Symbol \256} ZZ* {/Symbol \256} 4l' \
+    --plot "$out/h4l_$measurement.svg" --axis 'four_leptons:m_{4ℓ} [GeV]:70:181' \
+    --label hzz_mH125 'H → ZZ* → 4ℓ (125 GeV)' --label zz 'ZZ* → 4ℓ' --label ttbar 'tt̄' \
+    --label dy 'Z + X' --title 'CMS Open Data' \
+    --note '2.3 fb^{-1} (7 TeV) + 11.6 fb^{-1} (8 TeV)' \
     -o "$out/h4l_$measurement.json" </dev/null
 done
 
