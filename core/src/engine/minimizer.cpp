@@ -20,7 +20,7 @@ constexpr double k_flat = 1e-11;
 /// Scaled gradient below which differences of -log L may drown in rounding.
 constexpr double k_near_minimum = 1e-2;
 /// Around a single minimum -log L rises about as the parabola does.
-constexpr double k_promising = 0.5;
+constexpr double k_promising = 0.25;
 /// A start higher above the minimum than this hardly ever leads below it.
 constexpr double k_promising_rise = 2.0;
 /// In units of the uncertainties: a run that comes this near to a known minimum will end there.
