@@ -473,7 +473,7 @@ BlockInverse invert(EngineState& state, const FitResult& result) {
           coupling(k, j) = st.coupling[place * ld + places[static_cast<std::size_t>(j)]];
         }
       }
-      responses.push_back(llt.solve(coupling));
+      responses.push_back(ns > 0 ? Matrix(llt.solve(coupling)) : coupling);
       inverse.local_inverse.push_back(llt.solve(Matrix::Identity(nl, nl)));
       schur.noalias() -= coupling.transpose() * responses.back();
     }
@@ -497,7 +497,8 @@ std::vector<double> Fitter::errors(const FitResult& result) {
   const BlockInverse inverse = invert(state_->state, result);
   if (!inverse.valid) return errors;
   const auto ns = static_cast<Eigen::Index>(inverse.shared.size());
-  const Matrix half = inverse.schur.matrixL().solve(Matrix::Identity(ns, ns));
+  Matrix half = Matrix::Identity(ns, ns);
+  if (ns > 0) inverse.schur.matrixL().solveInPlace(half);
   for (Eigen::Index i = 0; i < ns; ++i) {
     errors[inverse.shared[static_cast<std::size_t>(i)]] = half.col(i).norm();
   }
@@ -520,7 +521,7 @@ Covariance Fitter::covariance(const FitResult& result) {
   if (!inverse.valid) return covariance;
   const auto ns = static_cast<Eigen::Index>(inverse.shared.size());
   const auto nl = static_cast<Eigen::Index>(inverse.local.size());
-  const Matrix ss = inverse.schur.solve(Matrix::Identity(ns, ns));
+  const Matrix ss = ns > 0 ? Matrix(inverse.schur.solve(Matrix::Identity(ns, ns))) : Matrix(0, 0);
   const Matrix ls = -(inverse.response * ss);
   Matrix ll = -(ls * inverse.response.transpose());
   for (std::size_t bin = 0; bin < inverse.local_inverse.size(); ++bin) {
