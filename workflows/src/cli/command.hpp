@@ -118,6 +118,8 @@ int run_patchset_inspect(Command& command);
 int run_patchset_verify(Command& command);
 int run_patchset_extract(Command& command);
 int run_patchset_apply(Command& command);
+int run_hs3_export(Command& command);
+int run_hs3_import(Command& command);
 int run_completion(Command& command);
 int run_version(Command& command);
 
