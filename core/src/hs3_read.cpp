@@ -150,8 +150,9 @@ class Hs3Reader {
       }
     }
     if (chosen.empty() && !options_.analysis.empty()) {
-      root_.at("analyses").fail("no analysis named " + in_quotes(options_.analysis) +
-                                detail::suggestion(options_.analysis, names_of(analyses_)));
+      root_.at("analyses")
+          .fail("no analysis named " + in_quotes(options_.analysis) +
+                detail::suggestion(options_.analysis, names_of(analyses_)));
     }
     return chosen;
   }
@@ -209,8 +210,7 @@ class Hs3Reader {
       }
       name = likelihoods_.begin()->first;
     }
-    const Component& likelihood =
-        lookup(likelihoods_, name, "likelihood", root_.at("likelihoods"));
+    const Component& likelihood = lookup(likelihoods_, name, "likelihood", root_.at("likelihoods"));
     const Place all = root_.at("likelihoods");
     read_channels(*likelihood.value, all.at(likelihood.index));
   }
@@ -223,8 +223,7 @@ class Hs3Reader {
     check_array(data, at_data, names.size());
     if (data.size() != names.size()) at_data.fail("one entry per distribution expected");
     for (std::size_t i = 0; i < names.size(); ++i) {
-      const Component& d =
-          lookup(distributions_, names[i], "distribution", at_distributions.at(i));
+      const Component& d = lookup(distributions_, names[i], "distribution", at_distributions.at(i));
       const Place all = root_.at("distributions");
       const Place at_distribution = all.at(d.index);
       const std::string& type =
@@ -251,8 +250,9 @@ class Hs3Reader {
     std::vector<double> contents =
         read_numbers(require(*d.value, "contents", at_data), at_data.at("contents"));
     if (contents.size() != n_bins) {
-      at_data.at("contents").fail(std::to_string(n_bins) + " bins expected, found " +
-                                  std::to_string(contents.size()));
+      at_data.at("contents")
+          .fail(std::to_string(n_bins) + " bins expected, found " +
+                std::to_string(contents.size()));
     }
     return contents;
   }
@@ -289,9 +289,9 @@ class Hs3Reader {
     sample.data = read_numbers(require(data, "contents", at_data), at_data.at("contents"));
     const std::size_t n = sample.data.size();
     if (!channel.samples.empty() && channel.samples.front().data.size() != n) {
-      at_data.at("contents").fail(std::to_string(channel.samples.front().data.size()) +
-                                  " bins expected as in the first sample, found " +
-                                  std::to_string(n));
+      at_data.at("contents")
+          .fail(std::to_string(channel.samples.front().data.size()) +
+                " bins expected as in the first sample, found " + std::to_string(n));
     }
     std::vector<double> errors;
     if (const Json* given = find(data, "errors"); given != nullptr) {
@@ -321,9 +321,10 @@ class Hs3Reader {
     const std::string& type = read_string(require(value, "type", place), at_type);
     const std::optional<ModifierType> known = modifier_type(type);
     if (!known || *known == ModifierType::lumi) {
-      at_type.fail("a modifier of HistFactory expected (normfactor, normsys, histosys, "
-                   "shapefactor, shapesys, staterror), found " +
-                   in_quotes(type));
+      at_type.fail(
+          "a modifier of HistFactory expected (normfactor, normsys, histosys, "
+          "shapefactor, shapesys, staterror), found " +
+          in_quotes(type));
     }
     raw.modifier.type = *known;
     const Json* name = find(value, "name");
@@ -539,8 +540,8 @@ class Hs3Reader {
     for (RawModifier& raw : raw_) {
       if (is_vector(raw)) continue;
       const std::string& parameter = raw.parameters.front();
-      const bool clear = parameters_of_name[raw.name].size() == 1 &&
-                         names_of_parameter[parameter].size() == 1;
+      const bool clear =
+          parameters_of_name[raw.name].size() == 1 && names_of_parameter[parameter].size() == 1;
       raw.modifier.name = clear ? raw.name : parameter;
     }
     name_lumi();
@@ -788,8 +789,8 @@ class Hs3Reader {
 
   double alpha_auxdata(const std::string& name) const {
     for (const RawModifier& raw : raw_) {
-      const bool alpha = raw.modifier.type == ModifierType::normsys ||
-                         raw.modifier.type == ModifierType::histosys;
+      const bool alpha =
+          raw.modifier.type == ModifierType::normsys || raw.modifier.type == ModifierType::histosys;
       if (alpha && raw.modifier.name == name && raw.auxdata != 0.0) return raw.auxdata;
     }
     return 0.0;

@@ -132,9 +132,8 @@ class Hs3Writer {
   }
 
   Json observation(const Channel& channel) const {
-    const auto found =
-        std::find_if(workspace_.observations.begin(), workspace_.observations.end(),
-                     [&](const Observation& o) { return o.name == channel.name; });
+    const auto found = std::find_if(workspace_.observations.begin(), workspace_.observations.end(),
+                                    [&](const Observation& o) { return o.name == channel.name; });
     return {{"name", "obsData_" + channel.name},
             {"type", "binned"},
             {"axes", axes(channel)},
@@ -167,9 +166,8 @@ class Hs3Writer {
   }
 
   static bool carries(const Sample& sample, const std::string& name, ModifierType type) {
-    return std::any_of(
-        sample.modifiers.begin(), sample.modifiers.end(),
-        [&](const Modifier& m) { return m.name == name && m.type == type; });
+    return std::any_of(sample.modifiers.begin(), sample.modifiers.end(),
+                       [&](const Modifier& m) { return m.name == name && m.type == type; });
   }
 
   static std::size_t samples_with(const Channel& channel, const std::string& name,
@@ -304,9 +302,9 @@ class Hs3Writer {
       }
       std::size_t next = set.first;
       for (const ChannelSpec& c : spec.channels) {  // in the order of the components
-        const Channel& channel = *std::find_if(workspace_.channels.begin(),
-                                               workspace_.channels.end(),
-                                               [&](const Channel& x) { return x.name == c.name; });
+        const Channel& channel =
+            *std::find_if(workspace_.channels.begin(), workspace_.channels.end(),
+                          [&](const Channel& x) { return x.name == c.name; });
         if (samples_with(channel, set.name, set.type) == 0) continue;
         for (std::string& name : component_names(set.name, channel, set.type)) {
           if (next < set.first + set.size) names[next++] = std::move(name);
@@ -324,9 +322,9 @@ class Hs3Writer {
                                     [&](const ParameterSet& s) { return s.name == config.name; });
       if (set == spec.sets.end() || set->scalar) continue;
       if (config.auxdata || config.sigmas || config.factors) {
-        cannot("configured auxdata, sigmas or factors of the per-bin parameter " +
-                   quoted(config.name),
-               measurement.name);
+        cannot(
+            "configured auxdata, sigmas or factors of the per-bin parameter " + quoted(config.name),
+            measurement.name);
       }
     }
   }
@@ -353,13 +351,15 @@ class Hs3Writer {
       }
     }
     const std::string name = measurement.name.empty() ? "analysis" : measurement.name;
-    document["domains"].push_back(
-        {{"name", name + "_domain"}, {"type", "product_domain"}, {"axes", axes}});
-    document["parameter_points"].push_back({{"name", name + "_init"}, {"parameters", points}});
+    // ROOT insists on the names of the first ones.
+    const std::string domain = i == 0 ? "default_domain" : name + "_domain";
+    const std::string init = i == 0 ? "default_values" : name + "_values";
+    document["domains"].push_back({{"name", domain}, {"type", "product_domain"}, {"axes", axes}});
+    document["parameter_points"].push_back({{"name", init}, {"parameters", points}});
     Json analysis = {{"name", name},
                      {"likelihood", "likelihood"},
-                     {"domains", Json::array({name + "_domain"})},
-                     {"init", name + "_init"},
+                     {"domains", Json::array({domain})},
+                     {"init", init},
                      {"parameters_of_interest", Json::array()}};
     if (spec.poi) analysis["parameters_of_interest"].push_back(names[*spec.poi]);
     document["analyses"].push_back(std::move(analysis));

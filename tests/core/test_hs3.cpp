@@ -333,11 +333,8 @@ TEST_CASE("malformed and unsupported HS3 documents name their place", "[core][hs
               [&] { from_hs3(good, other); });
   json wide = good;
   modifier(wide, "normsys")["constraint_name"] = "wide";
-  wide["distributions"].push_back({{"name", "wide"},
-                                   {"type", "gaussian_dist"},
-                                   {"x", "scale"},
-                                   {"mean", 0},
-                                   {"sigma", 2}});
+  wide["distributions"].push_back(
+      {{"name", "wide"}, {"type", "gaussian_dist"}, {"x", "scale"}, {"mean", 0}, {"sigma", 2}});
   fails(wide, m + "0", "a width of 2");
 }
 

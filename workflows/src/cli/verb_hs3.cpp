@@ -79,7 +79,8 @@ int run_hs3_import(Command& command) {
   try {
     workspace = from_hs3(document, options, &found);
   } catch (const Error& error) {
-    throw Error(error.kind(), error.message(), (path == "-" ? "<stdin>" : path) + "#" + error.where());
+    throw Error(error.kind(), error.message(),
+                (path == "-" ? "<stdin>" : path) + "#" + error.where());
   }
   command.warn_all(found, ErrorKind::workspace);
   command.answer_document(to_json(workspace));
