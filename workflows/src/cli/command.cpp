@@ -68,6 +68,13 @@ bool Command::wants_colour() const {
   return !refused && output.empty() && &streams_.out == &std::cout && isatty(STDOUT_FILENO) == 1;
 }
 
+std::ostream* Command::progress_stream() const {
+  const char* terminal = std::getenv("TERM");
+  const bool dumb = terminal != nullptr && std::string(terminal) == "dumb";
+  const bool shown = !quiet && !dumb && &streams_.err == &std::cerr && isatty(STDERR_FILENO) == 1;
+  return shown ? &streams_.err : nullptr;
+}
+
 void Command::answer(const std::string& text) {
   if (output.empty() || output == "-") {
     streams_.out << text;

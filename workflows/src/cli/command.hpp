@@ -63,6 +63,9 @@ class Command {
   bool wants_json() const;
   /// True if escape sequences may be used: a terminal, and the user has not set NO_COLOR.
   bool wants_colour() const;
+  /// Where a ProgressBar may draw: standard error if that is a terminal, null with --quiet or
+  /// otherwise.
+  std::ostream* progress_stream() const;
   /// Prints a result, or writes it to the output file. \throws Error (io)
   void answer(const std::string& text);
   /// Prints a result document with the warnings added to it.
