@@ -65,9 +65,8 @@ TEST_CASE("the global linear impact is the derivative by the auxiliary datum", "
       const auto place = std::find(list.begin(), list.end(), impact.parameter) - list.begin();
       if (static_cast<std::size_t>(place) == list.size()) continue;
       const bool poisson = p.constraint == slalom::ConstraintType::poisson;
-      const double width =
-          poisson ? std::sqrt(p.tau * result.best.parameters[impact.parameter]) : p.sigma;
       const std::size_t index = model.n_bins() + static_cast<std::size_t>(place);
+      const double width = poisson ? std::sqrt(data[index]) : p.sigma;
       double moved[2];
       for (int side = 0; side < 2; ++side) {
         std::vector<double> shifted = data;
@@ -107,6 +106,84 @@ TEST_CASE("the breakdown of an uncertainty into groups", "[core][impacts]") {
   CHECK_THAT(parts.groups[2].contribution, WithinAbs(0.0, 1e-9));
 }
 
+TEST_CASE("cumulative contributions and global impacts add up", "[core][impacts]") {
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {60.0, 65.0});
+  Fitter fitter(model);
+  const slalom::FitResult best = fitter.fit();
+  const slalom::UncertaintyBreakdown parts =
+      slalom::uncertainty_breakdown(fitter, best, 0, {{"first", {1}}, {"second", {2}}});
+  REQUIRE(parts.valid);
+  double cumulative = parts.rest * parts.rest;
+  double global = parts.data * parts.data;
+  for (const slalom::GroupContribution& group : parts.groups) {
+    cumulative += group.cumulative * group.cumulative;
+    global += group.global * group.global;
+    CHECK(group.global > 0.0);
+  }
+  CHECK_THAT(std::sqrt(cumulative), WithinRel(parts.total, 1e-12));
+  CHECK_THAT(std::sqrt(global), WithinRel(parts.total, 1e-12));
+  CHECK_THAT(parts.rest, WithinRel(parts.statistical, 1e-12));
+  CHECK_THAT(parts.groups[0].cumulative, WithinRel(parts.groups[0].contribution, 1e-12));
+  // Holding nuisance parameters takes away more than the fluctuations of their measurements: the
+  // main data also measure them.
+  CHECK(parts.data > parts.statistical);
+}
+
+TEST_CASE("the main data's part of the variance is that of fluctuating main data",
+          "[core][impacts]") {
+  std::vector<Model> models = {
+      uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {60.0, 65.0})};
+  if (slalom::test::has_data("workspaces/agc")) {
+    models.push_back(published_model("agc/agc_34par.json"));
+  }
+  for (const Model& model : models) {
+    // With the data that the model expects the rates have no curvature term.
+    const std::vector<double> data = model.expected_data(model.spec().initial());
+    Fitter fitter(model);
+    fitter.set_data(data);
+    const std::size_t poi = *model.spec().poi;
+    slalom::FitOptions options;
+    options.tolerance = 1e-11;
+    const slalom::FitResult best = fitter.fit(options);
+    slalom::ParameterGroup all{"all", model.spec().auxiliary};
+    const slalom::UncertaintyBreakdown parts =
+        slalom::uncertainty_breakdown(fitter, best, poi, {all});
+    REQUIRE(parts.valid);
+    options.init = best.parameters;
+    options.warm_start = true;
+    double variance = 0.0;
+    for (std::size_t b = 0; b < model.n_bins(); ++b) {
+      const double step = 1e-3 * std::sqrt(data[b]);
+      double moved[2];
+      for (int side = 0; side < 2; ++side) {
+        std::vector<double> shifted = data;
+        shifted[b] += side == 0 ? step : -step;
+        fitter.set_data(shifted);
+        moved[side] = fitter.fit(options).parameters[poi];
+      }
+      const double slope = (moved[0] - moved[1]) / (2.0 * step);
+      variance += slope * slope * data[b];
+    }
+    CHECK_THAT(std::sqrt(variance), WithinRel(parts.data, 1e-5));
+  }
+}
+
+TEST_CASE("a breakdown says when there is none", "[core][impacts]") {
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {20.0, 15.0});
+  Fitter fitter(model);
+  const slalom::FitResult best = fitter.fit();
+  REQUIRE(best.at_bound[0]);
+  const auto parts = slalom::uncertainty_breakdown(fitter, best, 0, {{"first", {1}}});
+  CHECK_FALSE(parts.valid);
+  CHECK_FALSE(parts.message.empty());
+  slalom::FitOptions held;
+  held.fixed = {{0, 1.0}};
+  const slalom::FitResult without = fitter.fit(held);
+  CHECK_THROWS_AS(slalom::uncertainty_breakdown(fitter, without, 0, {}), slalom::Error);
+  CHECK_THROWS_AS(slalom::uncertainty_breakdown(fitter, best, 7, {}), slalom::Error);
+  CHECK_THROWS_AS(slalom::uncertainty_breakdown(fitter, best, 0, {{"far", {9}}}), slalom::Error);
+}
+
 TEST_CASE("pulls and constraints", "[core][impacts]") {
   const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {51.0, 48.0});
   Fitter fitter(model);
@@ -117,4 +194,13 @@ TEST_CASE("pulls and constraints", "[core][impacts]") {
   CHECK_THAT(list[1].pull, WithinAbs((0.9626808834730 - 1.0) * 52.0 / 7.0, 1e-8));
   CHECK(list[1].constraint > 0.5);
   CHECK(list[1].constraint < 1.0);
+  // All parameters that float, and other auxiliary data than those of the model.
+  CHECK(slalom::pulls(model, best, fitter.errors(best)).size() == 3);
+  std::vector<double> data = model.spec().data();
+  const double tau = (52.0 / 7.0) * (52.0 / 7.0);
+  data[3] = 1.1 * tau;
+  const auto moved = slalom::pulls(model, best, fitter.errors(best), 0, data);
+  CHECK_THAT(moved[1].pull, WithinAbs((0.9626808834730 - 1.1) * 52.0 / 7.0, 1e-8));
+  data.pop_back();
+  CHECK_THROWS_AS(slalom::pulls(model, best, fitter.errors(best), 0, data), slalom::Error);
 }
