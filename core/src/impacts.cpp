@@ -109,9 +109,16 @@ double size_of(const Impact& impact, bool refit) {
 }
 
 void refit_all(Fitter& fitter, const FitOptions& options, const Covariance& covariance,
-               std::size_t threads, Impacts& result) {
+               const ImpactOptions& how, Impacts& result) {
+  const std::size_t n = result.impacts.size();
+  for (Impact& impact : result.impacts) {
+    impact.converged = false;
+    impact.message = "not reached";
+  }
   const auto refit = [&](std::size_t i, Fitter& with) {
     Impact& impact = result.impacts[i];
+    impact.converged = true;
+    impact.message.clear();
     const double prefit = with.model().spec().parameters[impact.parameter].prefit_uncertainty();
     const double postfit = covariance.errors[impact.parameter];
     Refit moved(with, options, result.best, result.target);
@@ -120,8 +127,11 @@ void refit_all(Fitter& fitter, const FitOptions& options, const Covariance& cova
     impact.postfit_up = moved.change(impact.parameter, postfit, impact);
     impact.postfit_down = moved.change(impact.parameter, -postfit, impact);
   };
-  if (threads == 1) {
-    for (std::size_t i = 0; i < result.impacts.size(); ++i) refit(i, fitter);
+  if (how.threads == 1) {
+    for (std::size_t i = 0; i < n; ++i) {
+      refit(i, fitter);
+      if (how.progress && !how.progress(i + 1, n)) return;
+    }
     return;
   }
   const std::vector<double> data(fitter.data().begin(), fitter.data().end());
@@ -129,7 +139,7 @@ void refit_all(Fitter& fitter, const FitOptions& options, const Covariance& cova
     with.set_data(data);
     refit(i, with);
   };
-  detail::parallel_fits(fitter.model(), result.impacts.size(), threads, {}, task);
+  detail::parallel_fits(fitter.model(), n, how.threads, how.progress, task);
 }
 
 }  // namespace
@@ -180,7 +190,7 @@ Impacts impacts(Fitter& fitter, std::size_t target, const FitOptions& options,
   result.error = covariance.errors[target];
   result.errors = covariance.errors;
   result.impacts = linear_impacts(fitter, result.best, covariance, target);
-  if (how.refit) refit_all(fitter, options, covariance, how.threads, result);
+  if (how.refit) refit_all(fitter, options, covariance, how, result);
   result.converged = true;
   for (const Impact& impact : result.impacts) {
     if (impact.converged) continue;

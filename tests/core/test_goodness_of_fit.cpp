@@ -59,6 +59,15 @@ TEST_CASE("the saturated model handles held parameters of published models",
   CHECK_THAT(sum, WithinAbs(fit.statistic, 1e-8));
 }
 
+TEST_CASE("goodness of fit of the AGC model against cabinetry", "[core][goodness_of_fit]") {
+  SLALOM_REQUIRE_DATA("workspaces/agc");
+  // cabinetry 0.6.0 with pyhf 0.7.6: fit.fit(model, data, goodness_of_fit=True)
+  const Model model = slalom::test::published_model("agc/agc_34par.json");
+  const GoodnessOfFit fit = slalom::goodness_of_fit(model, model.spec().data(), slalom::fit(model));
+  CHECK(fit.degrees_of_freedom == 21);
+  CHECK_THAT(1.0 - fit.p_value, WithinRel(1.0 - 0.9999999876695624, 1e-3));
+}
+
 TEST_CASE("parts of the statistic by hand", "[core][goodness_of_fit]") {
   const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {51.0, 48.0});
   Fitter fitter(model);

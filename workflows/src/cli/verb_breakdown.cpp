@@ -128,7 +128,8 @@ std::string breakdown_text(const Breakdown& breakdown) {
   return text + table.str() +
          "\n  alone: this group held, quadratic difference to the total; does not add up\n"
          "  cumulative: held after the groups above it; adds up in quadrature\n"
-         "  global: fluctuations of its auxiliary measurements; adds up in quadrature\n";
+         "  global: fluctuations of its auxiliary measurements; adds up in quadrature\n"
+         "  statistical: all constrained parameters held; all groups held; the main data\n";
 }
 
 /// A parameter in two groups would be counted twice.

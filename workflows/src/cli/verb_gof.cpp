@@ -12,6 +12,7 @@
 #include "cli/text.hpp"
 #include "slalom/core/goodness_of_fit.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/progress.hpp"
 
 namespace slalom::cli {
 
@@ -159,8 +160,16 @@ int run_gof(Command& command) {
   FitResult best = fitter.fit();
   GoodnessOfFit fit = goodness_of_fit(loaded.model, loaded.data, best);
   GofReport report{loaded, std::move(best), std::move(fit)};
+  ProgressBar bar(command.progress_stream(), "toys");
+  const Interruption interruption;
   if (arguments.toys && report.best.converged()) {
-    report.toys = goodness_of_fit_by_toys(fitter, toy_options(arguments));
+    ToyOptions toys = toy_options(arguments);
+    toys.progress = [&](std::size_t done, std::size_t total) {
+      bar.update(done, total);
+      return !interruption.requested();
+    };
+    report.toys = goodness_of_fit_by_toys(fitter, toys);
+    bar.clear();
   }
   warn_about(command, report);
   if (command.wants_json()) {
@@ -170,6 +179,7 @@ int run_gof(Command& command) {
   } else {
     command.answer(gof_text(report));
   }
+  if (interruption.requested()) return interruption.exit_code();
   return report.converged() ? exit_success : exit_not_converged;
 }
 

@@ -13,6 +13,7 @@
 #include "cli/text.hpp"
 #include "slalom/core/impacts.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/progress.hpp"
 
 namespace slalom::cli {
 
@@ -193,7 +194,7 @@ void warn_about(Command& command, const Ranking& ranking) {
   const Impacts& impacts = ranking.impacts;
   for (const Impact& impact : impacts.impacts) {
     if (impact.converged) continue;
-    command.note({"did not converge: " + impact.message,
+    command.note({"no impact by re-fits: " + impact.message,
                   ranking.loaded.spec().parameters[impact.parameter].name});
   }
   if (!impacts.converged && impacts.impacts.empty()) {
@@ -218,7 +219,14 @@ int run_ranking(Command& command) {
   const std::size_t target = floating_parameter(loaded.spec(), arguments.parameter);
   Fitter fitter = make_fitter(loaded);
   const bool refit = !arguments.linear;
-  const Impacts result = impacts(fitter, target, {}, {refit, threads_of(arguments)});
+  ProgressBar bar(command.progress_stream(), "impacts");
+  const Interruption interruption;
+  const auto progress = [&](std::size_t done, std::size_t total) {
+    bar.update(done, total);
+    return !interruption.requested();
+  };
+  const Impacts result = impacts(fitter, target, {}, {refit, threads_of(arguments), progress});
+  bar.clear();
   const Ranking ranking{loaded, result, lines_of(loaded, result), refit};
   warn_about(command, ranking);
   if (command.wants_json()) {
@@ -229,6 +237,7 @@ int run_ranking(Command& command) {
     const long most = arguments.max.value_or(k_default_rows);
     command.answer(ranking_text(ranking, static_cast<std::size_t>(most)));
   }
+  if (interruption.requested()) return interruption.exit_code();
   return result.converged ? exit_success : exit_not_converged;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -47,7 +48,7 @@ struct Impact {
   /// measurement contributes. The squares of all of them and of the data's part add up to the
   /// variance of the target. 0 without a constraint.
   double linear_global = 0.0;
-  bool converged = false;  ///< all re-fits converged (true if none was asked for)
+  bool converged = false;  ///< all its re-fits were made and converged, or none was asked for
   std::string message;     ///< which one did not
 };
 
@@ -55,6 +56,9 @@ struct Impact {
 struct ImpactOptions {
   bool refit = true;        ///< four fits per parameter; if not, the linear forms only
   std::size_t threads = 1;  ///< of the re-fits; 0 for all of the machine
+  /// Called after the re-fits of each parameter with the number of finished and of all parameters,
+  /// never by two threads at a time; returning false ends the run, which keeps what it has.
+  std::function<bool(std::size_t done, std::size_t total)> progress{};
 };
 
 /// Impacts on one parameter.
