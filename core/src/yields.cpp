@@ -155,11 +155,11 @@ double error_of(std::span<const double> slopes, const Covariance& covariance) {
     if (slopes[i] != 0.0) list.push_back(i);
   }
   double variance = 0.0;
-  for (const std::size_t i : list) {
-    const double* line = covariance.matrix.data() + i * slopes.size();
-    double sum = 0.0;
-    for (const std::size_t j : list) sum += line[j] * slopes[j];
-    variance += slopes[i] * sum;
+  for (std::size_t a = 0; a < list.size(); ++a) {  // C is symmetric: half of it will do
+    const double* line = covariance.matrix.data() + list[a] * slopes.size();
+    double sum = 0.5 * line[list[a]] * slopes[list[a]];
+    for (std::size_t b = 0; b < a; ++b) sum += line[list[b]] * slopes[list[b]];
+    variance += 2.0 * slopes[list[a]] * sum;
   }
   return std::sqrt(std::max(variance, 0.0));
 }
