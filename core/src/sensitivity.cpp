@@ -17,6 +17,9 @@ namespace {
 
 /// A fit below another one by more than this is a new minimum, not rounding.
 constexpr double k_new_minimum = 1e-9;
+/// Where variations cancel the nominal yields of a bin to this fraction, too few digits of its rate
+/// are left for third derivatives.
+constexpr double k_vanishing_rate = 1e-8;
 
 /// phi(x) / Phi(x), the derivative of log Phi.
 double mills(double x) {
@@ -273,6 +276,25 @@ struct SensitivityCalculator::Fits {
     return true;
   }
 
+  /// Names a bin with events whose rate is what is left of much larger yields, or "". The
+  /// curvature there is n / rate^2: nothing that hangs on it can be trusted.
+  std::string vanishing_rate(const FitResult& fit, const std::vector<double>& of) {
+    std::vector<double> rates(model.n_bins());
+    evaluator.expected_main(fit.parameters, rates);
+    for (const ChannelSpec& channel : model.spec().channels) {
+      for (std::size_t b = 0; b < channel.n_bins; ++b) {
+        double nominal = 0.0;
+        for (const SampleSpec& sample : channel.samples) nominal += std::abs(sample.nominal[b]);
+        const double rate = rates[channel.first_bin + b];
+        if (of[channel.first_bin + b] > 0.0 && rate <= k_vanishing_rate * nominal) {
+          return "the expected rate in bin " + std::to_string(b) + " of channel '" + channel.name +
+                 "' almost vanishes against its yields: the curvature is not known";
+        }
+      }
+    }
+    return "";
+  }
+
   /// sigma of the POI at a point; `theta` is what moving the point does. \return 0 without one
   double add_error(const FitResult& fit, const std::vector<double>& of, Cotangents& c,
                    std::vector<double>& theta) {
@@ -432,6 +454,8 @@ Sensitivity SensitivityCalculator::error() {
   const FitResult& best = f.free_fit();
   if (!best.converged()) return f.failed(failure_of("the free fit", best));
   if (best.at_bound[f.poi]) return f.failed("the parameter of interest is at a bound");
+  const std::string problem = f.vanishing_rate(best, f.data);
+  if (!problem.empty()) return f.failed(problem);
   Cotangents c = f.none();
   std::vector<double> theta;
   const double sigma = f.add_error(best, f.data, c, theta);
@@ -483,6 +507,8 @@ Sensitivity SensitivityCalculator::expected_error(double mu) {
   Fits& f = *fits_;
   const Fits::Asimov& asimov = f.asimov(mu);
   if (!asimov.failure.empty()) return f.failed(asimov.failure);
+  const std::string problem = f.vanishing_rate(asimov.truth, asimov.data);
+  if (!problem.empty()) return f.failed(problem);
   FitResult free = asimov.truth;
   free.fixed[f.poi] = free.at_bound[f.poi] = false;
   Cotangents c = f.none(), of_asimov = f.none();

@@ -124,7 +124,8 @@ double difference(const Model& model, const SensitivityOptions& options,
   return (4.0 * narrow - wide) / 3.0;
 }
 
-/// Relative changes of all inputs, of a size that suits their kind.
+/// Changes of all inputs of a size that suits their kind: relative ones of yields, factors, sigmas
+/// and data, those of Poisson constraints in units of their width.
 std::vector<double> random_direction(const Model& model, unsigned seed) {
   const TemplateDerivatives templates(model);
   Point point{model.spec(), model.spec().data()};
@@ -137,8 +138,10 @@ std::vector<double> random_direction(const Model& model, unsigned seed) {
     const Input& input = templates.inputs()[i];
     const double value = element(point, input, auxiliary);
     auxiliary += input.kind == InputKind::auxiliary ? 1 : 0;
-    const bool shift = input.kind == InputKind::auxiliary && value == 0.0;
-    direction.push_back(random * (shift ? 1.0 : value));
+    const bool constraint = input.kind == InputKind::auxiliary || input.kind == InputKind::tau;
+    double size = value;
+    if (constraint) size = value == 0.0 ? 1.0 : std::sqrt(value);
+    direction.push_back(random * size);
   }
   return direction;
 }
@@ -475,6 +478,32 @@ TEST_CASE("published likelihoods in random directions", "[core][sensitivity]") {
         slalom::test::published_model("sbottom/RegionA/BkgOnly.json",
                                       "sbottom/RegionA/patch.sbottom_1300_205_60.json"),
         {}, 1e-4, 1e-5, {"error", "significance", "log_p0"}, 1);
+  }
+}
+
+TEST_CASE("more published likelihoods in random directions", "[core][sensitivity][slow]") {
+  SLALOM_REQUIRE_DATA("workspaces/3LRJR");
+  using slalom::test::published_model;
+  SECTION("ttbar with 132 parameters") {
+    check_directions(published_model("ttbar/ttbar_ljets_132par.json"), {}, 1e-6, 1e-5, {}, 1);
+  }
+  SECTION("AGC with a classifier") {
+    // 458 sigma from the data, at mu = 0, a rate of 2e-10 of its yields is left: no curvature.
+    const Model model = published_model("agc/agc_ml_187par.json");
+    check_directions(model, {}, 1e-6, 1e-5, {"expected_error(0)"}, 1);
+    SensitivityCalculator calculator(model);
+    const Sensitivity s = calculator.expected_error(0.0);
+    CHECK_FALSE(s.converged);
+    CHECK(s.message.find("almost vanishes") != std::string::npos);
+  }
+  SECTION("three leptons") {
+    check_directions(published_model("3LRJR/BkgOnly.json", "3LRJR/patchset.json#ERJR_100p0_20p0"),
+                     {}, 1e-6, 1e-5, {}, 1);
+  }
+  SECTION("two leptons") {
+    check_directions(
+        published_model("2L0J/BkgOnly.json", "2L0J/patchset.json#C1C1_WW_300p0_50p0_dummy"), {},
+        1e-6, 1e-5, {}, 1);
   }
 }
 
