@@ -113,7 +113,7 @@ TEST_CASE("derivatives by inputs agree with differences", "[core][template_deriv
                             Codes{NormsysCode::code4, HistosysCode::code2}}) {
     const Model model = all_modifiers(codes.normsys, codes.histosys);
     const TemplateDerivatives derivatives(model);
-    for (double size : {0.6, 1.7}) {
+    for (double size : {0.6, 1.7, -1.7}) {
       const std::vector<double> theta = test_point(model.spec(), size);
       const std::vector<double> data = model.spec().data();
       const std::vector<double> values = derivatives.logpdf(theta, data);
@@ -173,7 +173,7 @@ TEST_CASE("derivatives of the curvature agree with differences", "[core][templat
     const Model model = all_modifiers(codes.normsys, codes.histosys);
     const TemplateDerivatives derivatives(model);
     const std::vector<double> data = model.spec().data();
-    for (double size : {0.6, 1.7}) {
+    for (double size : {0.6, 1.7, -1.7}) {
       const std::vector<double> theta = test_point(model.spec(), size);
       const std::size_t n = theta.size();
       std::vector<double> direction(n), above = theta, below = theta;
