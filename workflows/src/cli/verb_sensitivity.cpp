@@ -358,9 +358,8 @@ int run_sensitivity(Command& command) {
     arguments.figures.assign(figure_names().begin(), figure_names().begin() + 3);
   }
   SensitivityCalculator calculator(loaded.model, sensitivity_options(arguments, loaded));
-  const std::size_t rows = arguments.all
-                               ? calculator.templates().size()
-                               : static_cast<std::size_t>(arguments.rows.value_or(k_default_rows));
+  const auto most = static_cast<std::size_t>(arguments.rows.value_or(k_default_rows));
+  const std::size_t rows = most == 0 ? calculator.templates().size() : most;
   SensitivityReport report{loaded, loaded.spec().parameters[poi].name, {}, arguments.all, rows};
   bool converged = true;
   for (const std::string& name : arguments.figures) {
