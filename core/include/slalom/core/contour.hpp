@@ -53,6 +53,15 @@ struct ContourOptions {
 Contour contour(Fitter& fitter, const FitResult& best, std::size_t x, std::size_t y, double level,
                 const ContourOptions& options = {}, const FitOptions& fit = {});
 
+/// Whether a region has a point inside: the polygon of its boundary holds it.
+bool encloses(const Contour& contour, double x, double y);
+
+/// The floating parameter that is most strongly correlated with another one at a fit. If that one
+/// is at a bound its curvature there counts.
+/// \throws Error (model) for an index that makes no sense; Error (numerical) if the covariance at
+///   the fit is not defined, or there is no other floating parameter
+std::size_t most_correlated(Fitter& fitter, const FitResult& best, std::size_t parameter);
+
 /// A profile of -2 log L over two parameters.
 struct ProfileGrid {
   std::size_t x = 0;                    ///< index of the first parameter
@@ -64,13 +73,15 @@ struct ProfileGrid {
   FitResult best;                       ///< the free fit, improved if the grid led to a lower one
 };
 
-/// Conditional fits on a grid. Every point is fitted from its neighbours on all four sides in turn,
-/// so that a change of the lower branch is followed.
+/// Conditional fits on a grid, rows of equal x in parallel. Points are fitted again from their
+/// neighbours on all sides, so that a change of the lower branch is followed. The result does not
+/// depend on the number of threads.
 /// \param best a converged free fit of the data that `fitter` holds
 /// \param x_values, y_values within the bounds of the parameters, ascending
+/// \param threads 0 for all of the machine
 /// \throws Error (model) for indices that make no sense
 ProfileGrid profile_grid(Fitter& fitter, const FitResult& best, std::size_t x, std::size_t y,
                          const std::vector<double>& x_values, const std::vector<double>& y_values,
-                         const FitOptions& fit = {});
+                         const FitOptions& fit = {}, std::size_t threads = 0);
 
 }  // namespace slalom
