@@ -512,7 +512,7 @@ std::size_t most_correlated(Fitter& fitter, const FitResult& best, std::size_t p
     found = free[i];
   }
   if (found == parameter) {
-    throw Error(ErrorKind::numerical, "no other parameter has a correlation with it",
+    throw Error(ErrorKind::numerical, "no other floating parameter is correlated with it",
                 fitter.model().spec().parameters[parameter].name);
   }
   return found;
