@@ -19,11 +19,14 @@ namespace {
 constexpr double k_new_minimum = 1e-6;
 /// Precision of the rise on the curve, relative to 1 + level.
 constexpr double k_curve_tolerance = 1e-9;
+/// The same next to a wall so steep that the coordinates have no more digits.
+constexpr double k_wall_tolerance = 1e-4;
 /// Smallest step, as a part of the usual one.
 constexpr double k_smallest_step = 1.0 / 64.0;
 /// Largest turn between two points, in radians, unless the curve has a corner.
 constexpr double k_largest_turn = 0.6;
 constexpr int k_most_corrections = 10;
+constexpr int k_most_halvings = 80;
 constexpr int k_most_restarts = 4;
 
 using Vector2 = std::array<double, 2>;
@@ -173,7 +176,9 @@ class Tracer {
 
  private:
   double tolerance() const { return k_curve_tolerance * (1.0 + delta_); }
-  bool on_curve(const Place& p) const { return std::abs(p.rise - delta_) <= 10.0 * tolerance(); }
+  bool on_curve(const Place& p) const {
+    return std::abs(p.rise - delta_) <= k_wall_tolerance * (1.0 + delta_);
+  }
 
   void add(const Place& p, bool at_bound, Contour& contour) const {
     contour.points.push_back(
@@ -231,6 +236,11 @@ class Tracer {
       }
       if (smallest) break;
     }
+    for (const double step : {0.25 * usual_, usual_ / 16.0, k_smallest_step * usual_}) {
+      if (!search_circle(direction, step)) continue;
+      step_ = step;
+      return true;
+    }
     message_ = "the curve could not be followed beyond (" + std::to_string(current_.at[0]) + ", " +
                std::to_string(current_.at[1]) + ")";
     return false;
@@ -255,6 +265,31 @@ class Tracer {
       if (norm(minus(guess, begin)) > 2.0 * step) return false;
     }
     return false;
+  }
+
+  /// Finds where the curve meets a half circle in front of the current place, by halving the angle:
+  /// slow, but it needs no slopes, which are of no use next to a wall.
+  bool search_circle(const Vector2& direction, double step) {
+    const Vector2 here = metric_.scaled(current_.at), left = {-direction[1], direction[0]};
+    double inside = 0.5 * std::numbers::pi, outside_angle = -inside;
+    Edge edge{};
+    for (int i = 0; i < k_most_halvings; ++i) {
+      const double angle = i == 0 ? inside : 0.5 * (inside + outside_angle);
+      const double c = step * std::cos(angle), s = step * std::sin(angle);
+      const Vector2 at = metric_.plain(
+          {here[0] + c * direction[0] + s * left[0], here[1] + c * direction[1] + s * left[1]});
+      if (outside(at, edge)) {
+        if (i == 0) return false;
+        outside_angle = angle;
+        continue;
+      }
+      next_ = plane_.at(at, current_.parameters);
+      if (!next_.converged) return false;
+      if (i > 0 && std::abs(next_.rise - delta_) <= tolerance()) return true;
+      if (i == 0 && next_.rise >= delta_) return false;
+      (next_.rise < delta_ ? inside : outside_angle) = angle;
+    }
+    return on_curve(next_);
   }
 
   /// Newton's method for the place where the curve meets a side.
@@ -490,32 +525,55 @@ bool encloses(const Contour& contour, double x, double y) {
   return inside;
 }
 
+namespace {
+
+/// Size of the correlation of each parameter with one of them, up to a common factor; 0 for those
+/// that are held.
+std::vector<double> correlations(Fitter& fitter, FitResult best, std::size_t parameter) {
+  const std::size_t n = best.parameters.size();
+  std::vector<double> sizes(n, 0.0);
+  best.at_bound[parameter] = false;
+  const Covariance covariance = fitter.covariance(best);
+  const std::vector<std::size_t>& free = covariance.parameters;
+  const std::size_t f = free.size();
+  const auto row =
+      static_cast<std::size_t>(std::find(free.begin(), free.end(), parameter) - free.begin());
+  if (covariance.valid && row < f) {
+    for (std::size_t i = 0; i < f; ++i) {
+      sizes[free[i]] =
+          std::abs(covariance.matrix[row * f + i]) / std::sqrt(covariance.matrix[i * f + i]);
+    }
+    return sizes;
+  }
+  // Beyond a bound the likelihood may bend the other way; the mixed derivatives remain.
+  Evaluator evaluator(fitter.model());
+  evaluator.set_data(fitter.data());
+  std::vector<double> gradient(n), hessian(n * n);
+  evaluator.logpdf(best.parameters, gradient, hessian);
+  for (std::size_t i = 0; i < n; ++i) {
+    const double own = std::abs(hessian[i * n + i]);
+    if (best.fixed[i] || best.at_bound[i] || !(own > 0.0)) continue;
+    sizes[i] = std::abs(hessian[parameter * n + i]) / std::sqrt(own);
+  }
+  return sizes;
+}
+
+}  // namespace
+
 std::size_t most_correlated(Fitter& fitter, const FitResult& best, std::size_t parameter) {
-  if (parameter >= best.parameters.size()) {
+  const std::vector<Parameter>& parameters = fitter.model().spec().parameters;
+  if (best.parameters.size() != parameters.size() || parameter >= parameters.size()) {
     throw Error(ErrorKind::model, "no parameter has index " + std::to_string(parameter),
                 "parameter");
   }
-  FitResult inside = best;
-  inside.at_bound[parameter] = false;
-  const Covariance covariance = fitter.covariance(inside);
-  const std::vector<std::size_t>& free = covariance.parameters;
-  const auto row = std::find(free.begin(), free.end(), parameter);
-  double largest = -1.0;
-  std::size_t found = parameter;
-  for (std::size_t i = 0; covariance.valid && row != free.end() && i < free.size(); ++i) {
-    if (free[i] == parameter) continue;
-    const auto r = static_cast<std::size_t>(row - free.begin());
-    const double size = std::abs(covariance.matrix[r * free.size() + i]) /
-                        std::sqrt(covariance.matrix[i * free.size() + i]);
-    if (size <= largest) continue;
-    largest = size;
-    found = free[i];
+  std::vector<double> sizes = correlations(fitter, best, parameter);
+  sizes[parameter] = 0.0;
+  const auto largest = std::max_element(sizes.begin(), sizes.end());
+  if (!(*largest > 0.0)) {
+    throw Error(ErrorKind::model, "no other floating parameter is correlated with it",
+                parameters[parameter].name);
   }
-  if (found == parameter) {
-    throw Error(ErrorKind::numerical, "no other floating parameter is correlated with it",
-                fitter.model().spec().parameters[parameter].name);
-  }
-  return found;
+  return static_cast<std::size_t>(largest - sizes.begin());
 }
 
 namespace {

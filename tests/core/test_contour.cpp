@@ -248,6 +248,41 @@ TEST_CASE("a grid has the profile, whatever the number of threads", "[core][cont
   }
 }
 
+TEST_CASE("the most correlated parameter is found, also from a bound", "[core][contour]") {
+  const Model model = two_counts();
+  Fitter fitter(model);
+  // mu and gamma: the bin with the larger uncertainty has more of it.
+  const Model bins =
+      slalom::test::uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 20.0}, {60.0, 65.0});
+  Fitter bins_fitter(bins);
+  CHECK(most_correlated(bins_fitter, bins_fitter.fit(), 0) == 2);
+  CHECK(most_correlated(bins_fitter, bins_fitter.fit(), 2) == 0);
+  CHECK_THROWS_AS(most_correlated(fitter, fitter.fit(), 7), slalom::Error);
+  FitOptions held;
+  held.fixed = {{1, 1.0}};
+  CHECK_THROWS_AS(most_correlated(fitter, fitter.fit(held), 0), slalom::Error);
+  SLALOM_REQUIRE_DATA("workspaces/ttbar");
+  const Model model13 = published_model("ttbar/three_sr_13par.json");
+  Fitter fitter13(model13);
+  const FitResult best = fitter13.fit();
+  REQUIRE(best.at_bound[*model13.spec().poi]);
+  const std::size_t y = most_correlated(fitter13, best, *model13.spec().poi);
+  CHECK(y != *model13.spec().poi);
+  check_contour(fitter13, contour(fitter13, best, *model13.spec().poi, y, 0.95));
+}
+
+TEST_CASE("a polygon knows what it encloses", "[core][contour]") {
+  Contour square;
+  square.points = {{1.0, 0.0, 0.0, false, true},
+                   {1.0, 1.0, 0.0, false, true},
+                   {0.0, 1.0, 0.0, false, true},
+                   {0.0, 0.0, 0.0, false, true}};
+  CHECK(encloses(square, 0.5, 0.5));
+  CHECK_FALSE(encloses(square, 1.5, 0.5));
+  CHECK_FALSE(encloses(square, 0.5, -0.5));
+  CHECK_FALSE(encloses(square, -0.1, 0.5));
+}
+
 TEST_CASE("contours refuse what makes no sense", "[core][contour]") {
   const Model model = two_counts();
   Fitter fitter(model);

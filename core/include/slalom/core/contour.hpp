@@ -58,8 +58,7 @@ bool encloses(const Contour& contour, double x, double y);
 
 /// The floating parameter that is most strongly correlated with another one at a fit. If that one
 /// is at a bound its curvature there counts.
-/// \throws Error (model) for an index that makes no sense; Error (numerical) if the covariance at
-///   the fit is not defined, or there is no other floating parameter
+/// \throws Error (model) for an index that makes no sense, or if no other parameter floats
 std::size_t most_correlated(Fitter& fitter, const FitResult& best, std::size_t parameter);
 
 /// A profile of -2 log L over two parameters.
