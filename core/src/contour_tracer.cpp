@@ -47,6 +47,7 @@ void Plane::note_lower(const FitResult& result) {
   lowest_ = result.twice_nll;
   lower_ = result.parameters;
 }
+
 namespace {
 
 /// Precision of the rise on the curve, relative to 1 + level.

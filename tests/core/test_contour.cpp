@@ -216,6 +216,30 @@ TEST_CASE("contours of every pair of a large model close", "[core][contour][slow
   CHECK(closed == all);
 }
 
+TEST_CASE("a contour turns round in front of a wall", "[core][contour]") {
+  // The rate of a bin with almost no auxiliary events may fall to the lower bound of 1e-10; the
+  // profile is a logarithm there, and the curve turns at 1e-9.
+  SLALOM_REQUIRE_DATA("workspaces/3LRJR");
+  const Model model = published_model("3LRJR/BkgOnly.json", "3LRJR/patchset.json#ERJR_100p0_20p0");
+  Fitter fitter(model);
+  const FitResult best = fitter.fit();
+  const std::size_t x = *model.spec().find("JET_Flavor_Response");
+  const std::size_t y = *model.spec().find("shape_mcstat_top_SRlow_obs_cuts[0]");
+  for (double level : {k_level, 0.9544997361036416}) {
+    const Contour c = contour(fitter, best, x, y, level);
+    INFO(c.message);
+    CHECK(c.converged);
+    for (const ContourPoint& p : c.points) {
+      const double rise = p.twice_nll - c.best.twice_nll;
+      if (p.at_bound) {
+        CHECK(rise < c.delta);
+      } else {
+        CHECK_THAT(rise, WithinAbs(c.delta, 1e-4 * (1.0 + c.delta)));
+      }
+    }
+  }
+}
+
 TEST_CASE("a grid has the profile, whatever the number of threads", "[core][contour]") {
   const Model model = slalom::test::coupled_histosys();
   Fitter fitter(model);

@@ -15,6 +15,7 @@
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
 using slalom::AsymptoticCalculator;
+using slalom::FitResult;
 using slalom::Fitter;
 using slalom::HypothesisTest;
 using slalom::Model;
@@ -76,40 +77,59 @@ TEST_CASE("the published sbottom likelihood has its exact CLs", "[core][hypotest
     std::string region, patch;
     double cls;
     std::vector<double> band;  // pyhf's, whose fits stop early: good to 1e-4
+    double q, asimov_q;        // 0: not given
   };
   const std::vector<Case> cases = {
       {"A",
        "1300_205_60",
        0.244436962724,
-       {0.0902250905, 0.1937839195, 0.3843234493, 0.6557757334, 0.8910420972}},
+       {0.0902250905, 0.1937839195, 0.3843234493, 0.6557757334, 0.8910420972},
+       1.93565888,
+       0.75681940},
       {"A",
        "1400_950_60",
        0.021373265947,
-       {0.0026445531, 0.0139761265, 0.0649710582, 0.2364403048, 0.5744785777}},
+       {0.0026445531, 0.0139761265, 0.0649710582, 0.2364403048, 0.5744785777},
+       6.11506442,
+       3.40566363},
       {"A",
        "1500_850_60",
        0.045367504278,
-       {0.0059843179, 0.0261022401, 0.1009364149, 0.3101924595, 0.6553623337}},
+       {0.0059843179, 0.0261022401, 0.1009364149, 0.3101924595, 0.6553623337},
+       4.67680389,
+       2.69065484},
       {"B",
        "1400_550_60",
        0.974465438681,
-       {0.9338879895, 0.9569045303, 0.9771296335, 0.9916370124, 0.9983701134}},
+       {0.9338879895, 0.9569045303, 0.9771296335, 0.9916370124, 0.9983701134},
+       0.00914982,
+       0.0},
       {"C",
        "1600_850_60",
        0.711027888344,
-       {0.2955492910, 0.4446885457, 0.6371473864, 0.8336149624, 0.9585901381}}};
+       {0.2955492910, 0.4446885457, 0.6371473864, 0.8336149624, 0.9585901381},
+       0.0,
+       0.0}};
   for (const Case& c : cases) {
     INFO(c.region << " " << c.patch);
     const std::string folder = "sbottom/Region" + c.region + "/";
     const Model model =
         published_model(folder + "BkgOnly.json", folder + "patch.sbottom_" + c.patch + ".json");
     Fitter fitter(model);
-    const HypothesisTest test = AsymptoticCalculator(fitter).test(1.0);
+    AsymptoticCalculator calculator(fitter);
+    const HypothesisTest test = calculator.test(1.0);
     REQUIRE(test.converged);
     // The reference fits are good to 3e-8: q_A of the first one is 7e-8 off the minimum.
     CHECK_THAT(test.cls, WithinRel(c.cls, 1e-7));
     for (std::size_t i = 0; i < 5; ++i) {
       CHECK_THAT(test.cls_expected[i], WithinRel(c.band[i], 2e-4));
+      CHECK_THAT(test.cls_expected[i], WithinAbs(c.band[i], 5e-5));
+    }
+    if (c.q > 0.0) CHECK_THAT(test.test_statistic, WithinAbs(c.q, 1e-8));
+    if (c.asimov_q > 0.0) CHECK_THAT(test.asimov_statistic, WithinAbs(c.asimov_q, 1e-7));
+    if (c.region == "C") {
+      const FitResult& best = calculator.best();
+      CHECK_THAT(best.parameters[*model.spec().poi], WithinAbs(0.75166763, 1e-7));
     }
   }
 }

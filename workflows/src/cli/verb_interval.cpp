@@ -67,10 +67,17 @@ Intervals find_intervals(Command& command, const LoadedModel& loaded, std::size_
     if (!advice.empty()) command.note({advice, "--test-stat"});
   } else {
     result.best = fitter.fit();
-    for (double level : levels) {
-      result.intervals.push_back(
-          minos(fitter, result.best, parameter, {}, rise_at_level(level, 1)));
-    }
+    // The widest first: if its profile leads to a lower minimum, all are around that one.
+    double lowest = 0.0;
+    do {
+      lowest = result.best.twice_nll;
+      result.intervals.clear();
+      for (auto level = levels.rbegin(); level != levels.rend(); ++level) {
+        result.intervals.insert(
+            result.intervals.begin(),
+            profile_interval(fitter, result.best, parameter, {}, rise_at_level(*level, 1)));
+      }
+    } while (result.best.twice_nll < lowest);
   }
   result.value = result.best.parameters[parameter];
   result.error = fitter.errors(result.best)[parameter];
