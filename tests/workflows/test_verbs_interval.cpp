@@ -99,7 +99,6 @@ TEST_CASE("contour goes around the best fit", "[workflows][verbs_interval]") {
   for (const auto& p : points) {
     left = std::min(left, p[0]);
     right = std::max(right, p[0]);
-    // scan and fit agree with the height of the curve
   }
   CHECK(left < number(result, "/best/x"));
   CHECK(right > number(result, "/best/x"));
@@ -129,6 +128,15 @@ TEST_CASE("contour has a grid that does not depend on the threads", "[workflows]
     for (const auto& value : row) CHECK(value.get<double>() >= 0.0);
   }
   CHECK_FALSE(result.json().contains("warnings"));
+}
+
+TEST_CASE("interval and contour as comma-separated values", "[workflows][verbs_interval]") {
+  const std::string interval = run({"interval", "-", "--csv"}).out;
+  CHECK(interval.substr(0, 23) == "parameter,level,best,lo");
+  CHECK(std::count(interval.begin(), interval.end(), '\n') == 3);
+  const std::string contour = run({"contour", "-", "--csv", "--level", "0.9"}).out;
+  CHECK(contour.substr(0, 30) == "level,x,y,at_bound,converged\n0");
+  CHECK(std::count(contour.begin(), contour.end(), '\n') > 20);
 }
 
 TEST_CASE("interval and contour refuse what makes no sense", "[workflows][verbs_interval]") {

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/csv.hpp"
 #include "cli/levels.hpp"
 #include "cli/model_arguments.hpp"
 #include "cli/result.hpp"
@@ -51,6 +52,7 @@ void declare_contour(Command& command, ContourArguments& options) {
                   "The profile on a grid around the contours as well, and a warning if it has "
                   "allowed points that no contour encloses");
   arguments.integer("--threads", options.threads, 1, "N", "Threads for the grid; default all");
+  command.declare_csv();
 }
 
 std::size_t free_parameter(const ModelSpec& spec, const std::string& name,
@@ -98,8 +100,7 @@ Contours find_contours(const LoadedModel& loaded, const ContourArguments& option
                        const std::vector<double>& levels) {
   const ModelSpec& spec = loaded.spec();
   const std::size_t x = free_parameter(spec, options.x, "--x");
-  Fitter fitter(loaded.model);
-  fitter.set_data(loaded.data);
+  Fitter fitter = make_fitter(loaded);
   FitResult best = fitter.fit();
   const std::size_t y =
       options.y.empty() ? most_correlated(fitter, best, x) : free_parameter(spec, options.y, "--y");
@@ -117,8 +118,7 @@ Contours find_contours(const LoadedModel& loaded, const ContourArguments& option
       grid_values(result.contours, &ContourPoint::x, spec.parameters[x], best.parameters[x], n_x);
   const std::vector<double> y_values =
       grid_values(result.contours, &ContourPoint::y, spec.parameters[y], best.parameters[y], n_y);
-  result.grid = profile_grid(fitter, best, x, y, x_values, y_values, {},
-                             static_cast<std::size_t>(options.threads.value_or(0)));
+  result.grid = profile_grid(fitter, best, x, y, x_values, y_values, {}, threads_of(options));
   return result;
 }
 
@@ -236,6 +236,17 @@ OrderedJson contours_json(const Contours& result, const std::string& measurement
   return document;
 }
 
+std::string contours_csv(const Contours& result) {
+  Csv csv({"level", "x", "y", "at_bound", "converged"});
+  for (const Contour& contour : result.contours) {
+    for (const ContourPoint& p : contour.points) {
+      csv.row({csv_cell(contour.level), csv_cell(p.x), csv_cell(p.y), csv_flag(p.at_bound),
+               csv_flag(contour.converged && p.converged)});
+    }
+  }
+  return csv.str();
+}
+
 std::string contours_text(const Contours& result) {
   const Contour& last = result.contours.back();
   std::string text =
@@ -270,6 +281,8 @@ int run_contour(Command& command) {
   warn_about(command, result);
   if (command.wants_json()) {
     command.answer(contours_json(result, loaded.measurement));
+  } else if (command.wants_csv()) {
+    command.answer(contours_csv(result));
   } else {
     command.answer(contours_text(result));
   }

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/csv.hpp"
 #include "cli/levels.hpp"
 #include "cli/model_arguments.hpp"
 #include "cli/result.hpp"
@@ -33,28 +34,19 @@ struct Intervals {
 };
 
 std::size_t parameter_of(const IntervalArguments& options, const ModelSpec& spec) {
-  const std::size_t index = options.parameter.empty()
-                                ? require_poi(spec)
-                                : find_parameter(spec, options.parameter, "--parameter");
-  const std::string& name = spec.parameters[index].name;
-  if (spec.parameters[index].fixed) {
-    throw Error(ErrorKind::usage,
-                fmt::format("parameter '{0}' is fixed; let it float with --float {0}", name),
-                "--parameter");
-  }
+  const std::size_t index = floating_parameter(spec, options.parameter);
   if (options.statistic == "ttilde" && spec.poi != index) {
-    throw Error(
-        ErrorKind::usage,
-        fmt::format("ttilde is for the parameter of interest; choose '{}' with --poi", name),
-        "--test-stat");
+    throw Error(ErrorKind::usage,
+                fmt::format("ttilde is for the parameter of interest; choose '{}' with --poi",
+                            spec.parameters[index].name),
+                "--test-stat");
   }
   return index;
 }
 
 Intervals find_intervals(Command& command, const LoadedModel& loaded, std::size_t parameter,
                          const std::vector<double>& levels, const std::string& statistic) {
-  Fitter fitter(loaded.model);
-  fitter.set_data(loaded.data);
+  Fitter fitter = make_fitter(loaded);
   Intervals result;
   result.parameter = loaded.spec().parameters[parameter].name;
   result.levels = levels;
@@ -135,6 +127,19 @@ OrderedJson intervals_json(const Intervals& result, const std::string& statistic
   return document;
 }
 
+std::string intervals_csv(const Intervals& result) {
+  Csv csv({"parameter", "level", "best", "lower", "upper", "lower_at_bound", "upper_at_bound",
+           "converged"});
+  for (std::size_t i = 0; i < result.levels.size(); ++i) {
+    const Interval& interval = result.intervals[i];
+    csv.row({csv_cell(result.parameter), csv_cell(result.levels[i]), csv_cell(result.value),
+             csv_cell(interval.lower.value), csv_cell(interval.upper.value),
+             csv_flag(interval.lower.at_bound), csv_flag(interval.upper.at_bound),
+             csv_flag(converged(interval))});
+  }
+  return csv.str();
+}
+
 std::string end_of(const IntervalSide& side) {
   return brief(side.value) + (side.at_bound ? " (bound)" : "") +
          (side.converged ? "" : " NOT CONVERGED");
@@ -167,6 +172,7 @@ int run_interval(Command& command) {
   command.arguments.choice("--test-stat", arguments.statistic, {"t", "ttilde"},
                            "t, the rise of the profile of -2 log L; ttilde knows that the best fit "
                            "cannot be below 0");
+  command.declare_csv();
   command.arguments.example("slalom interval workspace.json --level 0.68 --level 0.95");
   if (!command.parse()) return exit_success;
   const std::vector<double> levels = parse_levels(arguments.levels);
@@ -176,6 +182,8 @@ int run_interval(Command& command) {
   warn_about(command, result);
   if (command.wants_json()) {
     command.answer(intervals_json(result, arguments.statistic, loaded.measurement));
+  } else if (command.wants_csv()) {
+    command.answer(intervals_csv(result));
   } else {
     command.answer(intervals_text(result, arguments.statistic));
   }
