@@ -2,16 +2,19 @@
 #include "slalom/core/hypotest.hpp"
 
 #include <algorithm>
-#include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
-#include <functional>
-#include <optional>
+#include <limits>
 #include <utility>
 
 #include "parameter_of_interest.hpp"
+#include "rising_root.hpp"
 #include "slalom/core/normal.hpp"
 
 namespace slalom {
+
+using detail::CurvePoint;
+using detail::RisingRoot;
+using detail::solve_rising;
 
 namespace {
 
@@ -22,16 +25,24 @@ std::string failure(const char* what, const FitResult& fit) {
   return fit.converged() ? "" : std::string(what) + ": " + fit.message;
 }
 
+/// The first of two messages that says something.
+std::string first_of(const std::string& a, const std::string& b) { return a.empty() ? b : a; }
+
 }  // namespace
 
 AsymptoticCalculator::AsymptoticCalculator(Fitter& fitter, FitOptions options,
-                                           TestStatistic statistic)
+                                           TestStatistic statistic, BaseDistribution base)
     : fitter_(fitter),
       options_(std::move(options)),
       statistic_(statistic),
+      base_(base),
       poi_(detail::parameter_of_interest(fitter.model(), options_)),
-      data_(fitter.data().begin(), fitter.data().end()),
-      best_(fitter.fit(options_)) {}
+      data_(fitter.data().begin(), fitter.data().end()) {
+  if (statistic == TestStatistic::q0) {
+    throw Error(ErrorKind::usage, "q0 tests the absence of a signal only", "statistic");
+  }
+  best_ = fitter.fit(options_);
+}
 
 /// Fit with the POI at mu, from the given start and from that near another fit; the lower one.
 FitResult AsymptoticCalculator::conditional(double mu, const std::vector<double>& near) {
@@ -78,52 +89,62 @@ const AsymptoticCalculator::Asimov& AsymptoticCalculator::asimov(double mu) {
   return result;
 }
 
-double AsymptoticCalculator::asimov_statistic(const Asimov& asimov, double mu, bool* converged) {
-  *converged = false;
-  if (!asimov.converged) return 0.0;
+/// Rise of -2 log L of Asimov data; of their own minimum the truth is the best fit.
+AsymptoticCalculator::Rise AsymptoticCalculator::asimov_rise(const Asimov& asimov, double mu) {
+  if (!asimov.converged) return {0.0, false, asimov.message};
   fitter_.set_data(asimov.data);
   const FitResult fit = conditional(mu, asimov.parameters);
   fitter_.set_data(data_);
-  *converged = fit.converged();
-  return std::max(0.0, fit.twice_nll - asimov.twice_nll);
+  return {std::max(0.0, fit.twice_nll - asimov.twice_nll), fit.converged(),
+          failure("the fit of the Asimov data", fit)};
+}
+
+/// Rise of -2 log L of the data.
+AsymptoticCalculator::Rise AsymptoticCalculator::data_rise(double mu) {
+  const FitResult fit = conditional(mu, best_.parameters);
+  improve_best(fit);
+  Rise rise{std::max(0.0, fit.twice_nll - best_.twice_nll), best_.converged() && fit.converged(),
+            first_of(failure("the free fit", best_), failure("the fit at the tested value", fit))};
+  const Parameter& poi = fitter_.model().spec().parameters[poi_];
+  if (mu > poi.upper && best_.parameters[poi_] >= poi.upper) {
+    rise.converged = false;
+    rise.message = "the best fit of '" + poi.name + "' is at its upper bound, and the bound is " +
+                   "below the tested value";
+  }
+  return rise;
 }
 
 HypothesisTest AsymptoticCalculator::test(double mu) {
+  const Parameter& poi = fitter_.model().spec().parameters[poi_];
   if (!std::isfinite(mu)) throw Error(ErrorKind::model, "the tested value must be finite", "mu");
+  if (mu < std::min(poi.lower, 0.0)) {
+    throw Error(ErrorKind::model, "the tested value is below the lower bound of '" + poi.name + "'",
+                "mu");
+  }
   HypothesisTest result;
   result.mu = mu;
   const Asimov& background = asimov(0.0);
-  const FitResult at_mu = conditional(mu, best_.parameters);
-  improve_best(at_mu);
-  bool asimov_converged = false;
-  result.asimov_statistic = asimov_statistic(background, mu, &asimov_converged);
-  if (best_.parameters[poi_] <= mu) {
-    result.test_statistic = std::max(0.0, at_mu.twice_nll - best_.twice_nll);
-  }
-  result.converged = best_.converged() && at_mu.converged() && asimov_converged;
-  for (const std::string& text :
-       {failure("the free fit", best_), failure("the fit at mu", at_mu), background.message}) {
-    if (result.message.empty()) result.message = text;
-  }
-  if (!result.converged && result.message.empty()) {
-    result.message = "the fit of the Asimov data did not converge";
-  }
-  const double s = std::sqrt(result.test_statistic);
-  const double a = std::sqrt(result.asimov_statistic);
-  double t = s - a;
-  if (statistic_ == TestStatistic::qtilde && s > a && a > 0.0) {
-    t = (result.test_statistic - result.asimov_statistic) / (2.0 * a);
-  }
-  result.log_clsb = log_normal_cdf(-(t + a));
-  result.log_clb = log_normal_cdf(-t);
-  result.log_cls = result.log_clsb - result.log_clb;
-  result.clsb = std::exp(result.log_clsb);
-  result.clb = std::exp(result.log_clb);
-  result.cls = std::exp(result.log_cls);
-  for (std::size_t i = 0; i < 5; ++i) {
-    const double n = 2.0 - static_cast<double>(i);
-    result.log_cls_expected[i] = log_normal_cdf(-(n + a)) - log_normal_cdf(-n);
-    result.cls_expected[i] = std::exp(result.log_cls_expected[i]);
+  const Rise data = data_rise(mu);
+  const Rise expected = asimov_rise(background, mu);
+  result.converged = data.converged && expected.converged;
+  result.message = first_of(data.message, expected.message);
+  result.test_statistic = test_statistic(statistic_, mu, best_.parameters[poi_], data.value);
+  result.asimov_statistic = test_statistic(statistic_, mu, 0.0, expected.value);
+  const LogPValues p =
+      asymptotic_p_values(statistic_, result.test_statistic, result.asimov_statistic);
+  result.log_clsb = p.tested;
+  result.log_clb = p.alternative;
+  result.log_one_minus_clb = p.complement;
+  result.log_cls = p.ratio();
+  result.clsb = std::exp(p.tested);
+  result.clb = std::exp(p.alternative);
+  result.cls = std::exp(p.ratio());
+  const auto band = asymptotic_band(statistic_, result.asimov_statistic, base_);
+  for (std::size_t i = 0; i < band.size(); ++i) {
+    result.log_cls_expected[i] = band[i].ratio();
+    result.cls_expected[i] = std::exp(band[i].ratio());
+    result.clsb_expected[i] = std::exp(band[i].tested);
+    result.clb_expected[i] = std::exp(band[i].alternative);
   }
   return result;
 }
@@ -131,98 +152,173 @@ HypothesisTest AsymptoticCalculator::test(double mu) {
 DiscoveryTest AsymptoticCalculator::discovery() {
   DiscoveryTest result;
   const Asimov& signal = asimov(1.0);
-  const FitResult at_zero = conditional(0.0, best_.parameters);
-  improve_best(at_zero);
-  bool asimov_converged = false;
-  const double expected = asimov_statistic(signal, 0.0, &asimov_converged);
-  if (best_.parameters[poi_] >= 0.0) {
-    result.test_statistic = std::max(0.0, at_zero.twice_nll - best_.twice_nll);
-  }
-  result.converged = best_.converged() && at_zero.converged() && asimov_converged;
-  for (const std::string& text :
-       {failure("the free fit", best_), failure("the fit at mu = 0", at_zero), signal.message}) {
-    if (result.message.empty()) result.message = text;
-  }
-  if (!result.converged && result.message.empty()) {
-    result.message = "the fit of the Asimov data did not converge";
-  }
+  const Rise data = data_rise(0.0);
+  const Rise expected = asimov_rise(signal, 0.0);
+  result.converged = data.converged && expected.converged;
+  result.message = first_of(data.message, expected.message);
+  result.test_statistic =
+      test_statistic(TestStatistic::q0, 0.0, best_.parameters[poi_], data.value);
+  result.asimov_statistic = expected.value;
+  const LogPValues p =
+      asymptotic_p_values(TestStatistic::q0, result.test_statistic, result.asimov_statistic);
   result.z = std::sqrt(result.test_statistic);
-  result.log_p0 = log_normal_cdf(-result.z);
-  result.p0 = std::exp(result.log_p0);
-  result.z_expected = std::sqrt(expected);
+  result.log_p0 = p.tested;
+  result.p0 = std::exp(p.tested);
+  result.log_clb = p.alternative;
+  result.z_expected = std::sqrt(expected.value);
   result.log_p0_expected = log_normal_cdf(-result.z_expected);
   result.p0_expected = std::exp(result.log_p0_expected);
-  for (std::size_t i = 0; i < 5; ++i) {
-    const double n = 2.0 - static_cast<double>(i);
-    result.p0_band[i] = normal_cdf(-(n + result.z_expected));
+  const auto band = asymptotic_band(TestStatistic::q0, expected.value, base_);
+  for (std::size_t i = 0; i < band.size(); ++i) {
+    result.log_p0_band[i] = band[i].tested;
+    result.p0_band[i] = std::exp(band[i].tested);
   }
   return result;
 }
 
-namespace {
-
-/// Root of a falling function above `low`, where it is positive; `scale` is a first guess.
-std::optional<double> find_root(const std::function<double(double)>& f, double low, double scale) {
-  double f_low = f(low);
-  if (!(f_low > 0.0)) return std::nullopt;
-  double high = std::max(low + scale, 1.5 * low);
-  double f_high = f(high);
-  for (int i = 0; i < 60 && f_high > 0.0; ++i) {
-    low = high;
-    f_low = f_high;
-    high = 2.0 * high;
-    f_high = f(high);
+/// Standard deviation of the best fit of background-only data, from the statistic at one value
+/// where it is neither tiny nor huge; 0 if there is no such value.
+double AsymptoticCalculator::error_scale() {
+  const Asimov& background = asimov(0.0);
+  const Parameter& poi = fitter_.model().spec().parameters[poi_];
+  double probe = poi.upper > 0.0 ? std::min(1.0, poi.upper) : 1.0;
+  for (int i = 0; i < 60; ++i) {
+    const Rise rise = asimov_rise(background, probe);
+    if (rise.converged && rise.value > 1e-2 && rise.value < 1e3) {
+      return probe / std::sqrt(rise.value);
+    }
+    probe *= !rise.converged || rise.value >= 1e3 ? 0.3 : 4.0;
   }
-  if (!(f_high <= 0.0)) return std::nullopt;
-  std::uintmax_t most = 60;
-  const auto precise = [](double a, double b) { return std::abs(b - a) <= 1e-10 * std::abs(b); };
-  const auto [a, b] = boost::math::tools::toms748_solve(f, low, high, f_low, f_high, precise, most);
-  return 0.5 * (a + b);
+  return 0.0;
 }
 
+namespace {
+
+/// sqrt of the Asimov statistic at which the expected CLs for a background fluctuation is the
+/// level: the band in closed form, solved for it.
+double expected_distance(double log_level, double fluctuation, BaseDistribution base) {
+  const double log_clsb = log_level + log_normal_cdf(-fluctuation);
+  if (base == BaseDistribution::clipped_normal && log_clsb > std::log(0.5)) {
+    return normal_quantile_of_log(std::log(0.5) - log_level);
+  }
+  return -normal_quantile_of_log(log_clsb) - fluctuation;
+}
+
+/// A number that rises almost linearly where CLs falls. The floor keeps it finite where CLs is 1.
+double height(double log_cls) { return std::max(-normal_quantile_of_log(log_cls), -50.0); }
+
 }  // namespace
+
+void AsymptoticCalculator::find_expected(UpperLimit& limit, double sigma) {
+  const Asimov& background = asimov(0.0);
+  const auto curve = [&](double mu) {
+    const Rise rise = asimov_rise(background, mu);
+    return CurvePoint{std::sqrt(rise.value), rise.converged, rise.message};
+  };
+  for (std::size_t i = 0; i < limit.expected.size(); ++i) {
+    const double distance =
+        expected_distance(std::log(limit.level), 2.0 - static_cast<double>(i), base_);
+    const RisingRoot root = solve_rising(curve, distance, distance * sigma, sigma,
+                                         std::numeric_limits<double>::infinity());
+    limit.expected[i] = root.x;
+    limit.expected_found[i] = root.found;
+    if (!root.found) {
+      limit.message = first_of(limit.message, "no expected limit was found: " + root.message);
+    }
+  }
+}
+
+void AsymptoticCalculator::find_observed(UpperLimit& limit, double sigma) {
+  const auto curve = [&](double mu) {
+    const HypothesisTest t = test(mu);
+    return CurvePoint{height(t.log_cls), t.converged, t.message};
+  };
+  const double target = height(std::log(limit.level));
+  double lowest = 0.0;
+  RisingRoot root;
+  // A lower minimum that is found on the way moves the curve: once more.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    lowest = best_.twice_nll;
+    const double guess = std::max(0.0, best_.parameters[poi_]) + std::max(target, 0.5) * sigma;
+    root = solve_rising(curve, target, guess, sigma, std::numeric_limits<double>::infinity());
+    if (best_.twice_nll == lowest) break;
+  }
+  limit.observed = root.x;
+  limit.observed_found = root.found;
+  if (!root.found) {
+    limit.message = first_of(limit.message, "no observed limit was found: " + root.message);
+  }
+}
 
 UpperLimit AsymptoticCalculator::upper_limit(double level) {
   if (!(level > 0.0 && level < 1.0)) {
     throw Error(ErrorKind::usage, "the level must lie between 0 and 1", "level");
   }
+  if (is_two_sided(statistic_)) {
+    throw Error(ErrorKind::usage,
+                std::string(to_string(statistic_)) + " is two-sided: it gives intervals, no limits",
+                "statistic");
+  }
   UpperLimit limit;
   limit.level = level;
-  limit.converged = true;
-  const double log_level = std::log(level);
-  const auto solve = [&](const std::function<double(const HypothesisTest&)>& value, double low,
-                         double scale, const char* what) {
-    const auto f = [&](double mu) {
-      const HypothesisTest t = test(mu);
-      if (!t.converged) {
-        limit.converged = false;
-        if (limit.message.empty()) limit.message = t.message;
-      }
-      return value(t) - log_level;
-    };
-    const std::optional<double> root = find_root(f, low, scale);
-    if (!root) {
-      limit.converged = false;
-      if (limit.message.empty()) limit.message = std::string("no ") + what + " limit was found";
-    }
-    return root.value_or(0.0);
-  };
-  // The statistic grows about as (mu / sigma)^2: its value at one point gives the scale.
-  const Parameter& poi = fitter_.model().spec().parameters[poi_];
-  double probe = poi.upper > 0.0 ? std::min(1.0, poi.upper) : 1.0;
-  double statistic = test(probe).asimov_statistic;
-  for (int i = 0; i < 40 && statistic < 1e-3; ++i) {
-    probe *= 4.0;
-    statistic = test(probe).asimov_statistic;
+  const double sigma = error_scale();
+  if (!(sigma > 0.0)) {
+    const Asimov& background = asimov(0.0);
+    const std::string& name = fitter_.model().spec().parameters[poi_].name;
+    limit.message = background.converged ? "the model does not depend on '" + name +
+                                               "', or its fits fail: there is no limit"
+                                         : background.message;
+    return limit;
   }
-  const double sigma = statistic > 0.0 ? probe / std::sqrt(statistic) : 1.0;
-  for (std::size_t i = 0; i < 5; ++i) {
-    const auto value = [i](const HypothesisTest& t) { return t.log_cls_expected[i]; };
-    limit.expected[i] = solve(value, 0.0, (0.5 + static_cast<double>(i)) * sigma, "expected");
+  find_expected(limit, sigma);
+  find_observed(limit, sigma);
+  const double bound = fitter_.model().spec().parameters[poi_].upper;
+  limit.converged = limit.observed_found;
+  limit.beyond_bound = limit.observed_found && limit.observed > bound;
+  for (std::size_t i = 0; i < limit.expected.size(); ++i) {
+    limit.converged = limit.converged && limit.expected_found[i];
+    limit.beyond_bound =
+        limit.beyond_bound || (limit.expected_found[i] && limit.expected[i] > bound);
   }
-  const auto value = [](const HypothesisTest& t) { return t.log_cls; };
-  limit.observed = solve(value, std::max(0.0, best_.parameters[poi_]), 2.0 * sigma, "observed");
   return limit;
+}
+
+Interval AsymptoticCalculator::interval(double level) {
+  if (!is_two_sided(statistic_)) {
+    throw Error(ErrorKind::usage,
+                std::string(to_string(statistic_)) + " is one-sided: it gives limits, no intervals",
+                "statistic");
+  }
+  const double rise = rise_at_level(level, 1);
+  if (statistic_ == TestStatistic::t) return minos(fitter_, best_, poi_, options_, rise);
+  Interval interval;
+  const Parameter& poi = fitter_.model().spec().parameters[poi_];
+  double sigma = error_scale();
+  if (!(sigma > 0.0)) sigma = 0.1 * (poi.upper - poi.lower);
+  for (IntervalSide* side : {&interval.lower, &interval.upper}) {
+    const double bound = side == &interval.lower ? poi.lower : poi.upper;
+    const double best = best_.parameters[poi_];
+    const double direction = bound < best ? -1.0 : 1.0;
+    if (!best_.converged() || bound == best) {
+      *side = {best, bound == best, best_.converged(), failure("the free fit", best_)};
+      continue;
+    }
+    const auto curve = [&](double distance) {
+      const double mu = best + direction * distance;
+      const HypothesisTest t = test(direction > 0.0 ? std::min(mu, bound) : std::max(mu, bound));
+      const bool moved = best_.parameters[poi_] != best;
+      return CurvePoint{-normal_quantile_of_log(t.log_clsb - std::log(2.0)), t.converged && !moved,
+                        moved ? "a lower minimum was found on the way" : t.message};
+    };
+    const double end = std::abs(bound - best);
+    const double target = std::sqrt(rise);
+    const RisingRoot root = solve_rising(curve, target, target * sigma, sigma, end);
+    side->value = root.at_end ? bound : best + direction * root.x;
+    side->at_bound = root.at_end;
+    side->converged = root.found || root.at_end;
+    side->message = root.message;
+  }
+  return interval;
 }
 
 }  // namespace slalom

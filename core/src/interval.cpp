@@ -186,6 +186,44 @@ Interval minos(Fitter& fitter, const FitResult& best, std::size_t parameter,
   return interval;
 }
 
+namespace {
+
+/// A free fit from where the conditional fit at one end of an interval is, if that is below `best`.
+bool improve_best(Fitter& fitter, const IntervalSide& side, std::size_t parameter,
+                  const FitOptions& options, FitResult& best) {
+  FitOptions held = options;
+  held.fixed.emplace_back(parameter, side.value);
+  held.init = best.parameters;
+  held.warm_start = true;
+  const FitResult below = fitter.fit(held);
+  if (!below.converged() || !(below.twice_nll < best.twice_nll - k_new_minimum)) return false;
+  FitOptions free = options;
+  free.init = below.parameters;
+  FitResult better = fitter.fit(free);
+  if (!better.converged() || !(better.twice_nll < best.twice_nll - k_new_minimum)) return false;
+  best = std::move(better);
+  return true;
+}
+
+}  // namespace
+
+Interval profile_interval(Fitter& fitter, FitResult& best, std::size_t parameter,
+                          const FitOptions& options, double level) {
+  constexpr int k_most_restarts = 5;
+  Interval interval = minos(fitter, best, parameter, options, level);
+  for (int i = 0; i < k_most_restarts && best.converged(); ++i) {
+    bool improved = false;
+    for (const IntervalSide* side : {&interval.lower, &interval.upper}) {
+      if (!side->converged && !improved) {
+        improved = improve_best(fitter, *side, parameter, options, best);
+      }
+    }
+    if (!improved) break;
+    interval = minos(fitter, best, parameter, options, level);
+  }
+  return interval;
+}
+
 Scan profile_scan(Fitter& fitter, std::size_t parameter, const std::vector<double>& values,
                   const FitOptions& options) {
   check_parameter(fitter.model(), parameter);

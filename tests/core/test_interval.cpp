@@ -80,6 +80,24 @@ TEST_CASE("a scan follows the lower branch", "[core][interval]") {
   for (const FitResult& fit : scan.fits) CHECK(fit.converged());
 }
 
+TEST_CASE("an interval moves to the lower minimum that it meets", "[core][interval]") {
+  const Model model = slalom::test::coupled_histosys();
+  Fitter fitter(model);
+  FitOptions local;
+  local.init = {-0.4, 0.6};
+  local.search_minima = false;
+  local.warm_start = true;
+  FitResult best = fitter.fit(local);
+  REQUIRE(best.twice_nll > 30.0);
+  CHECK_FALSE((minos(fitter, best, 0).upper.converged && minos(fitter, best, 0).lower.converged));
+  const Interval interval = profile_interval(fitter, best, 0);
+  CHECK_THAT(best.twice_nll, WithinAbs(29.3311315, 1e-6));
+  CHECK(interval.lower.converged);
+  CHECK(interval.upper.converged);
+  CHECK(interval.lower.value < best.parameters[0]);
+  CHECK(interval.upper.value > best.parameters[0]);
+}
+
 TEST_CASE("scans and intervals refuse what makes no sense", "[core][interval]") {
   const Model model = slalom::test::uncorrelated_background({12.0}, {50.0}, {3.0}, {51.0});
   Fitter fitter(model);

@@ -85,7 +85,7 @@ TEST_CASE("wrong usage says what is wrong and what was probably meant", "[workfl
   usage({"fit", "-", "--asimov", "much"}, "--asimov", "expected a finite number, got 'much'");
   usage({"fit", "-", "--asimov", "nan"}, "--asimov", "expected a finite number, got 'nan'");
   usage({"fit", "-", "--asimov", "1", "--asimov-fit", "1"}, "--asimov", "cannot be used together");
-  usage({"fit", "-", "--threads", "0"}, "--threads", "expected an integer >= 1, got '0'");
+  usage({"contour", "-", "--threads", "0"}, "--threads", "expected an integer >= 1, got '0'");
   usage({"fit", "-", "--normsys-code", "code2"}, "--normsys-code",
         "'code2' is none of code1, code4");
   usage({"fit", "-", "--fix", "mv=1"}, "--fix", "there is no parameter 'mv'; did you mean 'mu'?");

@@ -89,6 +89,59 @@ TEST_CASE("limit is where cls falls to the level", "[workflows][verbs_hypotest]"
   CHECK(contains(run({"limit", "-"}).out, "upper limit on mu"));
 }
 
+TEST_CASE("cls has all statistics and both base distributions", "[workflows][verbs_hypotest]") {
+  std::string excess = small_workspace();
+  excess.replace(excess.find("[53, 65]"), 8, "[70, 90]");
+  const auto cls = [&](const Words& more) {
+    Words words = {"cls", "-", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(words, excess).json();
+  };
+  const auto two = cls({"--test-stat", "ttilde"}), one = cls({});
+  CHECK(two.at("test_stat") == "ttilde");
+  // The best fit is above 1, so only a two-sided test sees a difference.
+  CHECK(one.at("test_statistic") == 0.0);
+  CHECK(two.at("test_statistic").get<double>() > 0.0);
+  CHECK_THAT(one.at("clb").get<double>() + one.at("one_minus_clb").get<double>(),
+             WithinRel(1.0, 1e-14));
+  CHECK_THAT(one.at("log_clsb").get<double>(), WithinRel(std::log(0.5), 1e-14));
+  CHECK(one.at("clb_expected").size() == 5);
+  const auto clipped = cls({"--base-dist", "clipped_normal"});
+  CHECK(clipped.at("base_dist") == "clipped_normal");
+  CHECK(clipped.at("cls_expected").at(4) < one.at("cls_expected").at(4));
+  CHECK(clipped.at("cls_expected").at(0) == one.at("cls_expected").at(0));
+  CHECK(error_where({"cls", "-", "--test-stat", "t", "--base-dist", "clipped_normal"}, "usage") ==
+        "--base-dist");
+  // pyhf warns in the same two cases
+  CHECK(cls({"--test-stat", "q"}).contains("warnings"));
+  CHECK(cls({"--measurement", "wide"}).contains("warnings"));
+  CHECK_FALSE(cls({"--measurement", "wide", "--test-stat", "q"}).contains("warnings"));
+  CHECK_FALSE(one.contains("warnings"));
+}
+
+TEST_CASE("tests beyond the bounds say what the bounds do", "[workflows][verbs_hypotest]") {
+  CHECK(error_where({"cls", "-", "--mu", "-1"}, "usage") == "--mu");
+  const Outcome above = run({"cls", "-", "--mu", "12", "--json"});
+  CHECK(above.code == slalom::exit_success);
+  CHECK(above.json().at("warnings").size() == 1);
+  // A weak signal: all limits are above mu = 10.
+  std::string weak = small_workspace();
+  weak.replace(weak.find("[5, 10]"), 7, "[0.5, 1]");
+  const Outcome limit = run({"limit", "-", "--json"}, weak);
+  CHECK(limit.code == slalom::exit_success);
+  CHECK(limit.json().at("beyond_bound") == true);
+  CHECK(limit.json().at("warnings").size() == 1);
+  CHECK(limit.json().at("observed").get<double>() > 10.0);
+  // An excess that mu cannot describe: there is no observed limit.
+  weak.replace(weak.find("[53, 65]"), 8, "[90, 95]");
+  const Outcome none = run({"limit", "-", "--json"}, weak);
+  CHECK(none.code == slalom::exit_not_converged);
+  CHECK(none.json().at("observed").is_null());
+  CHECK(none.json().at("expected").at(2).get<double>() > 10.0);
+  CHECK(none.json().at("converged") == false);
+  CHECK(contains(run({"limit", "-"}, weak).out, "not found"));
+}
+
 TEST_CASE("tests refuse what makes no sense", "[workflows][verbs_hypotest]") {
   for (const char* verb : {"cls", "discovery", "limit"}) {
     INFO(verb);

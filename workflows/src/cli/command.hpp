@@ -120,6 +120,8 @@ int run_ranking(Command& command);
 int run_breakdown(Command& command);
 int run_gof(Command& command);
 int run_yields(Command& command);
+int run_interval(Command& command);
+int run_contour(Command& command);
 int run_cls(Command& command);
 int run_discovery(Command& command);
 int run_limit(Command& command);

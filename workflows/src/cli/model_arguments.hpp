@@ -59,7 +59,9 @@ void declare(Command& command, WorkspaceArguments& options);
 void declare_model(Command& command, ModelArguments& options);
 /// Declares --parameters, --fix, --float.
 void declare_point(Command& command, ModelArguments& options);
-/// Declares --asimov, --asimov-fit, --threads and --seed.
+/// Declares --asimov and --asimov-fit.
+void declare_asimov(Command& command, ModelArguments& options);
+/// Declares the same, --threads and --seed: for verbs that use them.
 void declare_data(Command& command, ModelArguments& options);
 
 /// Reads a patch set; places in errors start with the path. \throws Error

@@ -29,7 +29,7 @@ struct FitArguments : ModelArguments {
 void declare_fit(Command& command, FitArguments& options) {
   declare_model(command, options);
   declare_point(command, options);
-  declare_data(command, options);
+  declare_asimov(command, options);
   Arguments& arguments = command.arguments;
   arguments.group("Fit");
   arguments.optional_texts("--minos", options.minos, "", "NAME",

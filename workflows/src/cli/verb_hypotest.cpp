@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// `slalom cls`, `slalom discovery` and `slalom limit`.
+#include <array>
+#include <cmath>
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
@@ -20,6 +22,7 @@ struct TestArguments : ModelArguments {
   std::optional<double> mu;
   std::optional<double> level;
   std::string statistic = "qtilde";
+  std::string base_distribution = "normal";
 };
 
 void declare_test(Command& command, TestArguments& options, const char* title) {
@@ -29,9 +32,40 @@ void declare_test(Command& command, TestArguments& options, const char* title) {
   command.arguments.group(title);
 }
 
-void declare_statistic(Command& command, TestArguments& options) {
-  command.arguments.choice("--test-stat", options.statistic, {"q", "qtilde"},
-                           "Test statistic; they differ for best fits below zero");
+constexpr std::array k_statistics = {TestStatistic::t, TestStatistic::ttilde, TestStatistic::q,
+                                     TestStatistic::qtilde};
+
+TestStatistic statistic_of(const std::string& name) {
+  for (TestStatistic statistic : k_statistics) {
+    if (name == to_string(statistic)) return statistic;
+  }
+  return TestStatistic::qtilde;
+}
+
+/// \param two_sided offer the two-sided statistics as well
+void declare_statistic(Command& command, TestArguments& options, bool two_sided) {
+  std::vector<std::string> names;
+  for (TestStatistic statistic : k_statistics) {
+    if (two_sided || !is_two_sided(statistic)) names.emplace_back(to_string(statistic));
+  }
+  command.arguments.choice("--test-stat", options.statistic, names,
+                           two_sided ? "Test statistic; t and ttilde are two-sided"
+                                     : "Test statistic; they differ for best fits below zero");
+}
+
+void declare_base(Command& command, TestArguments& options) {
+  command.arguments.choice("--base-dist", options.base_distribution, {"normal", "clipped_normal"},
+                           "Distribution that the expected band assumes for the best fit; clipped "
+                           "where the test statistic is zero");
+}
+
+void check_consistent(const TestArguments& options) {
+  if (!is_two_sided(statistic_of(options.statistic)) || options.base_distribution == "normal") {
+    return;
+  }
+  throw Error(ErrorKind::usage,
+              fmt::format("clipped_normal has no meaning for {}", options.statistic),
+              "--base-dist");
 }
 
 /// A model with its data, ready for tests. The calculator refers to the fitter.
@@ -40,10 +74,14 @@ struct PreparedTest {
   Fitter fitter;
   AsymptoticCalculator calculator;
 
-  PreparedTest(LoadedModel model, const std::string& statistic)
+  PreparedTest(LoadedModel model, const TestArguments& options)
       : loaded(std::move(model)),
         fitter(with_data(loaded)),
-        calculator(fitter, {}, statistic == "q" ? TestStatistic::q : TestStatistic::qtilde) {}
+        calculator(fitter, {}, statistic_of(options.statistic),
+                   options.base_distribution == "normal" ? BaseDistribution::normal
+                                                         : BaseDistribution::clipped_normal) {}
+
+  const Parameter& poi() const { return loaded.spec().parameters[*loaded.spec().poi]; }
 
  private:
   static Fitter with_data(const LoadedModel& model) {
@@ -57,6 +95,11 @@ LoadedModel load_with_poi(Command& command, const TestArguments& options) {
   LoadedModel loaded = load_model(command, options);
   require_poi(loaded.spec());
   return loaded;
+}
+
+void warn_if_unsuitable(Command& command, const PreparedTest& test, const TestArguments& options) {
+  const std::string advice = statistic_mismatch(statistic_of(options.statistic), test.poi());
+  if (!advice.empty()) command.note({advice, "--test-stat"});
 }
 
 void warn_if_failed(Command& command, bool converged, const std::string& message) {
@@ -77,16 +120,16 @@ void append_end(OrderedJson& result, PreparedTest& test, bool converged) {
 }
 
 /// Five rows of a band, from -2 to 2 sigma.
-template <typename Values>
-void band_rows(Table& table, const char* name, const Values& values) {
+void band_rows(Table& table, const char* name, const std::array<double, 5>& values,
+               const std::array<bool, 5>& found = {true, true, true, true, true}) {
   for (std::size_t i = 0; i < values.size(); ++i) {
     const int sigma = static_cast<int>(i) - 2;
     table.row({i == 2 ? fmt::format("{} (median)", name) : fmt::format("{:+d} sigma", sigma),
-               brief(values[i])});
+               found[i] ? brief(values[i]) : "not found"});
   }
 }
 
-OrderedJson cls_json(const HypothesisTest& test, const std::string& statistic) {
+OrderedJson cls_json(const HypothesisTest& test, const TestArguments& options) {
   OrderedJson result;
   append(result, "mu", test.mu);
   append(result, "cls_observed", finite(test.cls, "cls_observed"));
@@ -97,21 +140,28 @@ OrderedJson cls_json(const HypothesisTest& test, const std::string& statistic) {
   append(result, "test_statistic_asimov", finite(test.asimov_statistic, "test_statistic_asimov"));
   append(result, "log_cls_observed", finite(test.log_cls, "log_cls_observed"));
   append(result, "log_cls_expected", band(test.log_cls_expected, "log_cls_expected"));
-  append(result, "test_stat", statistic);
+  append(result, "log_clsb", finite(test.log_clsb, "log_clsb"));
+  append(result, "log_clb", finite(test.log_clb, "log_clb"));
+  append(result, "one_minus_clb", finite(std::exp(test.log_one_minus_clb), "one_minus_clb"));
+  append(result, "clsb_expected", band(test.clsb_expected, "clsb_expected"));
+  append(result, "clb_expected", band(test.clb_expected, "clb_expected"));
+  append(result, "test_stat", options.statistic);
+  append(result, "base_dist", options.base_distribution);
   append(result, "calculator", k_calculator);
   return result;
 }
 
-std::string cls_text(const HypothesisTest& test, const std::string& poi) {
+std::string cls_text(const HypothesisTest& test, const std::string& poi,
+                     const std::string& statistic) {
   Table table("lr");
   table.row({"CLs observed", brief(test.cls)});
   band_rows(table, "CLs expected", test.cls_expected);
   table.row({"CLs+b, CLb", fmt::format("{}, {}", brief(test.clsb), brief(test.clb))});
-  table.row({"test statistic", brief(test.test_statistic)});
+  table.row({fmt::format("test statistic {}", statistic), brief(test.test_statistic)});
   return fmt::format("  {} = {}, asymptotic\n\n{}", poi, brief(test.mu), table.str());
 }
 
-OrderedJson discovery_json(const DiscoveryTest& test) {
+OrderedJson discovery_json(const DiscoveryTest& test, const TestArguments& options) {
   OrderedJson result;
   append(result, "p0_observed", finite(test.p0, "p0_observed"));
   append(result, "z_observed", finite(test.z, "z_observed"));
@@ -120,7 +170,12 @@ OrderedJson discovery_json(const DiscoveryTest& test) {
   append(result, "p0_band", band(test.p0_band, "p0_band"));
   append(result, "log_p0_observed", finite(test.log_p0, "log_p0_observed"));
   append(result, "log_p0_expected", finite(test.log_p0_expected, "log_p0_expected"));
+  append(result, "log_p0_band", band(test.log_p0_band, "log_p0_band"));
   append(result, "test_statistic", finite(test.test_statistic, "test_statistic"));
+  append(result, "test_statistic_asimov", finite(test.asimov_statistic, "test_statistic_asimov"));
+  append(result, "clb", finite(std::exp(test.log_clb), "clb"));
+  append(result, "test_stat", "q0");
+  append(result, "base_dist", options.base_distribution);
   append(result, "calculator", k_calculator);
   return result;
 }
@@ -134,19 +189,30 @@ std::string discovery_text(const DiscoveryTest& test, const std::string& poi) {
   return "  background only against " + poi + " > 0, asymptotic\n\n" + table.str();
 }
 
-OrderedJson limit_json(const UpperLimit& limit) {
-  OrderedJson result;
+/// A limit, or null if it was not found.
+OrderedJson limit_or_null(double value, bool found, const char* where) {
+  return found ? OrderedJson(finite(value, where)) : OrderedJson(nullptr);
+}
+
+OrderedJson limit_json(const UpperLimit& limit, const TestArguments& options) {
+  OrderedJson result, expected = OrderedJson::array();
+  for (std::size_t i = 0; i < limit.expected.size(); ++i) {
+    expected.push_back(limit_or_null(limit.expected[i], limit.expected_found[i], "expected"));
+  }
   append(result, "level", limit.level);
-  append(result, "observed", finite(limit.observed, "observed"));
-  append(result, "expected", band(limit.expected, "expected"));
+  append(result, "observed", limit_or_null(limit.observed, limit.observed_found, "observed"));
+  append(result, "expected", std::move(expected));
+  append(result, "beyond_bound", limit.beyond_bound);
+  append(result, "test_stat", options.statistic);
+  append(result, "base_dist", options.base_distribution);
   append(result, "calculator", k_calculator);
   return result;
 }
 
 std::string limit_text(const UpperLimit& limit, const std::string& poi) {
   Table table("lr");
-  table.row({"observed", brief(limit.observed)});
-  band_rows(table, "expected", limit.expected);
+  table.row({"observed", limit.observed_found ? brief(limit.observed) : "not found"});
+  band_rows(table, "expected", limit.expected, limit.expected_found);
   return fmt::format("  upper limit on {} where CLs = {}, asymptotic\n\n{}", poi,
                      brief(limit.level), table.str());
 }
@@ -172,26 +238,44 @@ int run_cls(Command& command) {
   TestArguments arguments;
   declare_test(command, arguments, "Test");
   command.arguments.number("--mu", arguments.mu, "MU", "Value to test; default 1");
-  declare_statistic(command, arguments);
+  declare_statistic(command, arguments, true);
+  declare_base(command, arguments);
   command.arguments.example("slalom cls workspace.json --mu 1");
   if (!command.parse()) return exit_success;
-  PreparedTest test(load_with_poi(command, arguments), arguments.statistic);
-  const HypothesisTest result = test.calculator.test(arguments.mu.value_or(1.0));
+  check_consistent(arguments);
+  PreparedTest test(load_with_poi(command, arguments), arguments);
+  warn_if_unsuitable(command, test, arguments);
+  const double mu = arguments.mu.value_or(1.0);
+  const Parameter& poi = test.poi();
+  if (mu < poi.lower) {
+    throw Error(ErrorKind::usage,
+                fmt::format("{} is below the lower bound {} of '{}'", exact(mu), exact(poi.lower),
+                            poi.name),
+                "--mu");
+  }
+  if (mu > poi.upper) {
+    command.note({fmt::format("{} is above the upper bound {} of '{}', which now restricts the "
+                              "best fit only",
+                              exact(mu), exact(poi.upper), poi.name),
+                  "--mu"});
+  }
+  const HypothesisTest result = test.calculator.test(mu);
   return answer_test(
-      command, test, result.converged, result.message,
-      [&] { return cls_json(result, arguments.statistic); },
-      [&](const std::string& poi) { return cls_text(result, poi); });
+      command, test, result.converged, result.message, [&] { return cls_json(result, arguments); },
+      [&](const std::string& name) { return cls_text(result, name, arguments.statistic); });
 }
 
 int run_discovery(Command& command) {
   TestArguments arguments;
   declare_test(command, arguments, "Test");
+  declare_base(command, arguments);
   command.arguments.example("slalom discovery workspace.json");
   if (!command.parse()) return exit_success;
-  PreparedTest test(load_with_poi(command, arguments), arguments.statistic);
+  PreparedTest test(load_with_poi(command, arguments), arguments);
   const DiscoveryTest result = test.calculator.discovery();
   return answer_test(
-      command, test, result.converged, result.message, [&] { return discovery_json(result); },
+      command, test, result.converged, result.message,
+      [&] { return discovery_json(result, arguments); },
       [&](const std::string& poi) { return discovery_text(result, poi); });
 }
 
@@ -200,13 +284,22 @@ int run_limit(Command& command) {
   declare_test(command, arguments, "Limit");
   command.arguments.number("--level", arguments.level, "LEVEL",
                            "CLs at the limit; default 0.05 (95 % confidence level)");
-  declare_statistic(command, arguments);
+  declare_statistic(command, arguments, false);
+  declare_base(command, arguments);
   command.arguments.example("slalom limit workspace.json");
   if (!command.parse()) return exit_success;
-  PreparedTest test(load_with_poi(command, arguments), arguments.statistic);
+  PreparedTest test(load_with_poi(command, arguments), arguments);
+  warn_if_unsuitable(command, test, arguments);
   const UpperLimit result = test.calculator.upper_limit(arguments.level.value_or(0.05));
+  if (result.beyond_bound) {
+    command.note({fmt::format("a limit is above the upper bound {} of '{}', which restricts the "
+                              "best fit only",
+                              exact(test.poi().upper), test.poi().name),
+                  "limit"});
+  }
   return answer_test(
-      command, test, result.converged, result.message, [&] { return limit_json(result); },
+      command, test, result.converged, result.message,
+      [&] { return limit_json(result, arguments); },
       [&](const std::string& poi) { return limit_text(result, poi); });
 }
 

@@ -49,6 +49,8 @@ const std::vector<Verb>& verbs() {
        run_breakdown},
       {"gof", "Goodness of fit against the saturated model", run_gof},
       {"yields", "Tables of expected and observed events before and after the fit", run_yields},
+      {"interval", "Two-sided confidence intervals of one parameter", run_interval},
+      {"contour", "Confidence regions of two parameters", run_contour},
       {"cls", "Observed and expected CLs of one signal strength", run_cls},
       {"discovery", "Significance of a signal, observed and expected", run_discovery},
       {"limit", "Upper limit on the signal strength, observed and expected", run_limit},

@@ -34,6 +34,11 @@ struct Interval {
 Interval minos(Fitter& fitter, const FitResult& best, std::size_t parameter,
                const FitOptions& options = {}, double level = 1.0);
 
+/// The same, but if the profile leads to a lower minimum it begins again from there.
+/// \param best replaced by the lower minimum
+Interval profile_interval(Fitter& fitter, FitResult& best, std::size_t parameter,
+                          const FitOptions& options = {}, double level = 1.0);
+
 /// A profile of -2 log L along one parameter.
 struct Scan {
   std::size_t parameter = 0;            ///< index
