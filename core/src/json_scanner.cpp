@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "json_scanner.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace slalom::detail {
@@ -9,7 +10,25 @@ namespace {
 
 bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
 
+/// Characters that tokens end at by themselves.
+bool separates(char c) {
+  return c == ',' || c == ':' || c == '"' || c == '[' || c == ']' || c == '{' || c == '}';
+}
+
 bool ends_scalar(char c) { return is_space(c) || c == ',' || c == ']' || c == '}'; }
+
+/// Behind the quote that closes a string whose content begins at `begin`; npos if none does.
+std::size_t end_of_string(std::string_view text, std::size_t begin) {
+  for (std::size_t at = begin;;) {
+    const void* found = std::memchr(text.data() + at, '"', text.size() - at);
+    if (found == nullptr) return std::string_view::npos;
+    const auto quote = static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+    std::size_t backslashes = 0;
+    while (backslashes < quote - begin && text[quote - 1 - backslashes] == '\\') ++backslashes;
+    at = quote + 1;
+    if (backslashes % 2 == 0) return at;
+  }
+}
 
 }  // namespace
 
@@ -24,17 +43,11 @@ bool JsonScanner::take(char c) {
   return true;
 }
 
-/// From behind the opening quote to behind the closing one.
 bool JsonScanner::skip_string() {
-  for (;;) {
-    const void* found = std::memchr(text_.data() + at_, '"', text_.size() - at_);
-    if (found == nullptr) return false;
-    const auto quote = static_cast<std::size_t>(static_cast<const char*>(found) - text_.data());
-    std::size_t backslashes = 0;
-    while (backslashes < quote - at_ && text_[quote - 1 - backslashes] == '\\') ++backslashes;
-    at_ = quote + 1;
-    if (backslashes % 2 == 0) return true;
-  }
+  const std::size_t end = end_of_string(text_, at_);
+  if (end == std::string_view::npos) return false;
+  at_ = end;
+  return true;
 }
 
 bool JsonScanner::string(std::string_view& content) {
@@ -73,6 +86,35 @@ bool JsonScanner::skip_value() {
     if (depth == 0) return true;
   }
   return at_ > begin && depth == 0;
+}
+
+std::string without_space(std::string_view text) {
+  std::string result(text.size(), '\0');
+  char* out = result.data();
+  const char* const begin = out;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const char c = text[at];
+    if (is_space(c)) {
+      while (at < text.size() && is_space(text[at])) ++at;
+      // "1 2" is wrong and must stay so.
+      const bool joins =
+          out != begin && at < text.size() && !separates(out[-1]) && !separates(text[at]);
+      if (joins) *out++ = ' ';
+      continue;
+    }
+    if (c != '"') {
+      *out++ = c;
+      ++at;
+      continue;
+    }
+    const std::size_t end = std::min(end_of_string(text, at + 1), text.size());
+    std::memcpy(out, text.data() + at, end - at);
+    out += end - at;
+    at = end;
+  }
+  result.resize(static_cast<std::size_t>(out - begin));
+  return result;
 }
 
 }  // namespace slalom::detail

@@ -258,7 +258,13 @@ TEST_CASE("a mistake in one patch of a lazy set is found when it is asked for",
      "patch": [{"op": "remove"
                 "path": "/x"}]},
     {"metadata": {"name": "c", "values": [3, 1]}, "patch": [{"op": "ad", "path": "/x"}]},
-    {"metadata": {"name": "d", "values": [4, 1]}, "patch": {}}]})";
+    {"metadata": {"name": "d", "values": [4, 1]}, "patch": {}},
+    {"metadata": {"name": "e", "values": [5, 1]},
+     "patch": [{"op": "add", "path": "/ x", "value": [ 1 , "\\ \" a\\" ,true ]}]},
+    {"metadata": {"name": "f", "values": [6, 1]},
+     "patch": [{"op": "add", "path": "/x", "value": [1 2]}]},
+    {"metadata": {"name": "g", "values": [7, 1]},
+     "patch": [{"op": "add", "path": "/x", "value": [tr ue]}]}]})";
   const LazyPatchSet set(text, "set.json");
   CHECK(set.operations(0).size() == 1);
   check_fails(ErrorKind::json, "set.json:5:17", "", [&] { set.operations(1); });
@@ -266,6 +272,10 @@ TEST_CASE("a mistake in one patch of a lazy set is found when it is asked for",
               [&] { set.operations(2); });
   check_fails(ErrorKind::patch, "set.json#/patches/3/patch", "a patch is an array",
               [&] { set.operations(3); });
+  CHECK(set.operations(4)[0]["path"] == "/ x");
+  CHECK(set.operations(4)[0]["value"] == Json({1, "\\ \" a\\", true}));
+  check_fails(ErrorKind::json, "set.json:12:57", "", [&] { set.operations(5); });
+  check_fails(ErrorKind::json, "set.json:14:54", "", [&] { set.operations(6); });
 }
 
 TEST_CASE("mistakes outside the patches of a lazy set are found at once", "[core][patchset]") {
