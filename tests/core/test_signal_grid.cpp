@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -181,6 +182,70 @@ TEST_CASE("a patch that is wrong fails as on the whole way", "[core][signal_grid
     CHECK(found->kind() == expected->kind());
   }
   CHECK_THROWS_AS(grid.spec(Json::object()), slalom::Error);
+}
+
+TEST_CASE("patches made at random end in the same model or the same error", "[core][signal_grid]") {
+  const std::vector<std::string> paths = {"",
+                                          "/channels",
+                                          "/channels/0",
+                                          "/channels/1",
+                                          "/channels/-",
+                                          "/channels/0/name",
+                                          "/channels/0/samples",
+                                          "/channels/0/samples/0",
+                                          "/channels/0/samples/1",
+                                          "/channels/0/samples/-",
+                                          "/channels/1/samples/0",
+                                          "/channels/0/samples/0/data",
+                                          "/channels/0/samples/0/data/0",
+                                          "/channels/0/samples/1/modifiers/0",
+                                          "/channels/0/samples/1/modifiers/-",
+                                          "/channels/0/samples/0/name",
+                                          "/measurements",
+                                          "/measurements/0",
+                                          "/measurements/1",
+                                          "/measurements/0/config/parameters/0",
+                                          "/observations",
+                                          "/observations/0",
+                                          "/observations/1",
+                                          "/observations/0/data/0",
+                                          "/old"};
+  const Json background = left_workspace();
+  const SignalGrid grid(background);
+  std::mt19937 random(20240);  // NOLINT: the same patches every time
+  const auto pick = [&](std::size_t n) { return random() % n; };
+  const Json values = {3.0,
+                       "a name",
+                       parse_json(k_signal),
+                       background["channels"][0],
+                       background["channels"][0]["samples"][1],
+                       background["measurements"][0],
+                       background["observations"][1],
+                       Json::array({4.0, 5.0})};
+  const std::vector<std::string> names = {"add",  "add",  "remove", "replace",
+                                          "move", "copy", "test"};
+  std::size_t models = 0;
+  for (int trial = 0; trial < 3000; ++trial) {
+    Json operations = Json::array();
+    for (std::size_t i = 0; i <= pick(3); ++i) {
+      operations.push_back({{"op", names[pick(names.size())]},
+                            {"path", paths[pick(paths.size())]},
+                            {"from", paths[pick(paths.size())]},
+                            {"value", values[pick(values.size())]}});
+    }
+    CAPTURE(operations.dump());
+    std::string whole, difference;
+    const auto expected = error_of([&] { whole = fingerprint(whole_way(background, operations)); });
+    const auto found = error_of([&] { difference = fingerprint(grid.spec(operations)); });
+    REQUIRE(expected.has_value() == found.has_value());
+    if (expected) {
+      REQUIRE(std::string(found->what()) == expected->what());
+    } else {
+      REQUIRE(difference == whole);
+      ++models;
+    }
+  }
+  CHECK(models > 50);
 }
 
 TEST_CASE("NaN in a patch made by a program is no seal", "[core][signal_grid]") {
