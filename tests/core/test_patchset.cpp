@@ -274,8 +274,8 @@ TEST_CASE("a mistake in one patch of a lazy set is found when it is asked for",
               [&] { set.operations(3); });
   CHECK(set.operations(4)[0]["path"] == "/ x");
   CHECK(set.operations(4)[0]["value"] == Json({1, "\\ \" a\\", true}));
-  check_fails(ErrorKind::json, "set.json:12:57", "", [&] { set.operations(5); });
-  check_fails(ErrorKind::json, "set.json:14:54", "", [&] { set.operations(6); });
+  check_fails(ErrorKind::json, "set.json:11:56", "", [&] { set.operations(5); });
+  check_fails(ErrorKind::json, "set.json:13:54", "", [&] { set.operations(6); });
 }
 
 TEST_CASE("mistakes outside the patches of a lazy set are found at once", "[core][patchset]") {
