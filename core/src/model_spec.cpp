@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <map>
+#include <numeric>
 #include <set>
+#include <unordered_map>
 #include <utility>
+
+#include "spec_builder.hpp"
 
 namespace slalom {
 
@@ -43,6 +46,11 @@ std::vector<double> ModelSpec::data() const {
 
 namespace {
 
+using detail::NameTable;
+using detail::PreparedChannel;
+using detail::PreparedSample;
+using detail::PreparedWorkspace;
+
 constexpr std::array<ModifierType, 7> k_parameter_order = {
     ModifierType::histosys, ModifierType::lumi,        ModifierType::normfactor,
     ModifierType::normsys,  ModifierType::shapefactor, ModifierType::shapesys,
@@ -52,65 +60,89 @@ constexpr std::array<ModifierType, 7> k_parameter_order = {
 /// workspaces do by themselves. parse_workspace warns about them.
 constexpr double k_smallest_factor = 0.01;
 
+constexpr std::uint32_t k_none = static_cast<std::uint32_t>(-1);
+
 /// A modifier together with the sample that carries it.
 struct Use {
-  const Channel* channel;
-  const Sample* sample;
+  const PreparedChannel* channel;
+  std::size_t sample;  ///< in the channel
   const Modifier* modifier;
-};
+  std::uint32_t name;
 
-/// Defaults of a parameter set before the measurement's configuration is applied.
-struct SetDefaults {
-  std::string name;
-  ModifierType type = ModifierType::normfactor;
-  bool scalar = true;
-  ConstraintType constraint = ConstraintType::none;
-  std::vector<double> inits, lowers, uppers, auxdata, sigmas, factors;
-  std::vector<bool> fixed;
+  const Sample& carrier() const { return *channel->samples[sample]->sample; }
 };
 
 std::string quoted(const std::string& text) { return "'" + text + "'"; }
-
-template <typename T>
-std::vector<const T*> sorted_by_name(const std::vector<T>& items) {
-  std::vector<const T*> result;
-  for (const T& item : items) result.push_back(&item);
-  std::sort(result.begin(), result.end(), [](const T* a, const T* b) { return a->name < b->name; });
-  return result;
-}
 
 bool is_interpolated(ModifierType type) {
   return type == ModifierType::histosys || type == ModifierType::normsys;
 }
 
+[[noreturn]] void fail(const std::string& message, const std::string& where) {
+  throw Error(ErrorKind::model, message, where);
+}
+
+std::string path_of(const Use& use) {
+  const std::size_t index = static_cast<std::size_t>(use.modifier - use.carrier().modifiers.data());
+  return "/channels/" + std::to_string(use.channel->place) + "/samples/" +
+         std::to_string(use.channel->sample_places[use.sample]) + "/modifiers/" +
+         std::to_string(index);
+}
+
+/// Which of its values a measurement may configure for a parameter set.
+struct Configurable {
+  bool auxdata = false, sigmas = false, factors = false;
+};
+
+Configurable configurable(ModifierType type) {
+  switch (type) {
+    case ModifierType::histosys:
+    case ModifierType::normsys:
+      return {true, false, false};
+    case ModifierType::lumi:
+    case ModifierType::staterror:
+      return {true, true, false};
+    case ModifierType::shapesys:
+      return {true, false, true};
+    case ModifierType::normfactor:
+    case ModifierType::shapefactor:
+      break;
+  }
+  return {};
+}
+
 /// Collects parameter sets from a workspace, in pyhf's order.
 class SpecBuilder {
  public:
-  SpecBuilder(const Workspace& workspace, const Measurement& measurement,
-              const std::string& measurement_path, Warnings* warnings)
+  SpecBuilder(const PreparedWorkspace& workspace, const NameTable& names, Warnings* warnings)
       : workspace_(workspace),
-        measurement_(measurement),
-        path_(measurement_path),
+        names_(names),
+        measurement_(*workspace.measurement),
+        path_("/measurements/" + std::to_string(workspace.measurement_place)),
         warnings_(warnings),
-        channels_(sorted_by_name(workspace.channels)) {
-    for (const Channel* channel : channels_) {
-      for (const Sample* sample : sorted_by_name(channel->samples)) {
-        std::vector<const Modifier*> modifiers = sorted_by_name(sample->modifiers);
-        std::stable_sort(modifiers.begin(), modifiers.end(), [](auto* a, auto* b) {
-          return std::pair(a->name, std::string(to_string(a->type))) <
-                 std::pair(b->name, std::string(to_string(b->type)));
-        });
-        for (const Modifier* modifier : modifiers) uses_.push_back({channel, sample, modifier});
+        first_use_(names.size(), k_none),
+        set_of_(names.size(), k_none) {
+    std::size_t n = 0;
+    for (const PreparedChannel& channel : workspace.channels) {
+      for (const PreparedSample* sample : channel.samples) n += sample->modifiers.size();
+    }
+    uses_.reserve(n);
+    for (const PreparedChannel& channel : workspace.channels) {
+      for (std::size_t i = 0; i < channel.samples.size(); ++i) {
+        const PreparedSample& sample = *channel.samples[i];
+        for (std::size_t j = 0; j < sample.modifiers.size(); ++j) {
+          uses_.push_back({&channel, i, sample.modifiers[j], sample.names[j]});
+        }
       }
     }
   }
 
   ModelSpec build(const ModelOptions& options) {
     check_name_reuse();
-    for (ModifierType type : k_parameter_order) add_sets_of(type);
+    collect_sets();
     check_configurations();
-    for (const SetDefaults& set : sets_) add_parameters(set);
-    for (const Channel* channel : channels_) add_channel(*channel);
+    name_parameters();
+    add_channels();
     set_poi(options);
     spec_.normsys_code = options.normsys_code;
     spec_.histosys_code = options.histosys_code;
@@ -121,184 +153,180 @@ class SpecBuilder {
   }
 
  private:
-  [[noreturn]] static void fail(const std::string& message, const std::string& where) {
-    throw Error(ErrorKind::model, message, where);
-  }
-
-  std::string path_of(const Use& use) const {
-    const auto index = [](const auto& items, const auto* item) {
-      return std::to_string(item - items.data());
-    };
-    return "/channels/" + index(workspace_.channels, use.channel) + "/samples/" +
-           index(use.channel->samples, use.sample) + "/modifiers/" +
-           index(use.sample->modifiers, use.modifier);
-  }
-
-  void check_name_reuse() const {
-    std::map<std::string, Use> first;
-    for (const Use& use : uses_) {
-      const auto [it, inserted] = first.emplace(use.modifier->name, use);
-      if (inserted) continue;
-      const ModifierType a = it->second.modifier->type;
+  void check_name_reuse() {
+    for (std::size_t i = 0; i < uses_.size(); ++i) {
+      const Use& use = uses_[i];
+      std::uint32_t& first = first_use_[use.name];
+      if (first == k_none) {
+        first = static_cast<std::uint32_t>(i);
+        continue;
+      }
+      const ModifierType a = uses_[first].modifier->type;
       const ModifierType b = use.modifier->type;
       if (a == b && a == ModifierType::shapesys) {
-        fail("shapesys " + quoted(use.modifier->name) + " is shared with " + path_of(it->second) +
+        fail("shapesys " + quoted(use.modifier->name) + " is shared with " + path_of(uses_[first]) +
                  "; a shapesys belongs to one sample (use another name)",
              path_of(use));
       }
       if (a == b || (is_interpolated(a) && is_interpolated(b))) continue;
       fail("name " + quoted(use.modifier->name) + " is a " + to_string(b) + " here but a " +
-               to_string(a) + " at " + path_of(it->second) +
+               to_string(a) + " at " + path_of(uses_[first]) +
                "; only histosys and normsys can share a parameter",
            path_of(use));
     }
   }
 
-  void add_sets_of(ModifierType type) {
-    std::vector<std::string> names;
-    for (const Use& use : uses_) {
-      if (use.modifier->type != type || known_.contains(use.modifier->name)) continue;
-      known_.emplace(use.modifier->name, 0);
-      names.push_back(use.modifier->name);
+  /// Sets of one type follow each other in the order in which their names are first used with it.
+  void collect_sets() {
+    std::array<std::vector<std::uint32_t>, k_parameter_order.size()> uses_of_type;
+    std::vector<std::uint8_t> seen(names_.size(), 0);
+    for (std::size_t i = 0; i < uses_.size(); ++i) {
+      const auto type = static_cast<std::size_t>(uses_[i].modifier->type);
+      const auto bit = static_cast<std::uint8_t>(1U << type);
+      const bool is_new = (seen[uses_[i].name] & bit) == 0;
+      seen[uses_[i].name] |= bit;
+      if (uses_[i].modifier->type == ModifierType::staterror) {
+        staterror_uses_[uses_[i].name].push_back(i);
+      }
+      if (is_new) uses_of_type[type].push_back(static_cast<std::uint32_t>(i));
     }
-    // pyhf creates the staterror sets in a second pass, sorted by name.
-    if (type == ModifierType::staterror) std::sort(names.begin(), names.end());
-    for (const std::string& name : names) {
-      known_[name] = sets_.size();
-      sets_.push_back(defaults_of(type, name));
+    offset_.assign(uses_.size(), 0);
+    for (const ModifierType type : k_parameter_order) {
+      std::vector<std::uint32_t>& first = uses_of_type[static_cast<std::size_t>(type)];
+      // pyhf creates the staterror sets in a second pass, sorted by name.
+      if (type == ModifierType::staterror) {
+        std::sort(first.begin(), first.end(), [this](std::uint32_t a, std::uint32_t b) {
+          return uses_[a].modifier->name < uses_[b].modifier->name;
+        });
+      }
+      for (const std::uint32_t use : first) {
+        std::uint32_t& set = set_of_[uses_[use].name];
+        if (set != k_none) continue;  // a histosys before this normsys
+        set = static_cast<std::uint32_t>(spec_.sets.size());
+        add_set(type, uses_[use]);
+      }
     }
   }
 
-  const Use& first_use(ModifierType type, const std::string& name) const {
-    return *std::find_if(uses_.begin(), uses_.end(), [&](const Use& use) {
-      return use.modifier->type == type && use.modifier->name == name;
-    });
+  /// Adds `n` parameters with the defaults of a set.
+  Parameter* add_parameters(std::size_t n, double init, double lower, double upper,
+                            ConstraintType constraint) {
+    Parameter p;
+    p.init = init;
+    p.lower = lower;
+    p.upper = upper;
+    p.constraint = constraint;
+    spec_.parameters.resize(spec_.parameters.size() + n, p);
+    return spec_.parameters.data() + spec_.parameters.size() - n;
   }
 
-  SetDefaults defaults_of(ModifierType type, const std::string& name) {
-    SetDefaults set;
-    set.name = name;
-    set.type = type;
-    const auto fill = [&set](std::size_t n, double init, double lower, double upper) {
-      set.inits.assign(n, init);
-      set.lowers.assign(n, lower);
-      set.uppers.assign(n, upper);
-      set.fixed.assign(n, false);
-    };
+  void add_set(ModifierType type, const Use& use) {
+    const std::size_t first = spec_.parameters.size();
     switch (type) {
       case ModifierType::histosys:
       case ModifierType::normsys:
-        fill(1, 0.0, -5.0, 5.0);
-        set.constraint = ConstraintType::gaussian;
-        set.auxdata = {0.0};
+        add_parameters(1, 0.0, -5.0, 5.0, ConstraintType::gaussian)->sigma = 1.0;
         break;
       case ModifierType::normfactor:
-        fill(1, 1.0, 0.0, 10.0);
+        add_parameters(1, 1.0, 0.0, 10.0, ConstraintType::none);
         break;
-      case ModifierType::lumi:
+      case ModifierType::lumi: {
         // No defaults: check_configurations() insists on the measurement's values.
-        fill(1, 1.0, 0.0, 10.0);
-        set.constraint = ConstraintType::gaussian;
-        set.auxdata = {1.0};
-        set.sigmas = {1.0};
+        Parameter* p = add_parameters(1, 1.0, 0.0, 10.0, ConstraintType::gaussian);
+        p->auxdata = p->sigma = 1.0;
         break;
+      }
       case ModifierType::shapefactor:
-        set.scalar = false;
-        fill(first_use(type, name).sample->data.size(), 1.0, 0.0, 10.0);
+        add_parameters(use.carrier().data.size(), 1.0, 0.0, 10.0, ConstraintType::none);
         break;
       case ModifierType::shapesys:
-        set.scalar = false;
-        fill_shapesys(set, first_use(type, name), fill);
+        add_shapesys(use);
         break;
       case ModifierType::staterror:
-        set.scalar = false;
-        fill_staterror(set, fill);
+        add_staterror(use);
         break;
     }
-    return set;
+    const bool scalar = type != ModifierType::shapefactor && type != ModifierType::shapesys &&
+                        type != ModifierType::staterror;
+    spec_.sets.push_back(
+        {use.modifier->name, type, first, spec_.parameters.size() - first, scalar});
   }
 
-  template <typename Fill>
-  static void fill_shapesys(SetDefaults& set, const Use& use, const Fill& fill) {
-    const std::vector<double>& nominal = use.sample->data;
-    fill(nominal.size(), 1.0, 1e-10, 10.0);
-    set.constraint = ConstraintType::poisson;
+  void add_shapesys(const Use& use) {
+    const std::vector<double>& nominal = use.carrier().data;
+    Parameter* p = add_parameters(nominal.size(), 1.0, 1e-10, 10.0, ConstraintType::poisson);
     for (std::size_t b = 0; b < nominal.size(); ++b) {
       const double u = use.modifier->uncertainty[b];
       const bool valid = nominal[b] > 0.0 && u > 0.0;
       const double ratio = nominal[b] / u;
-      set.factors.push_back(valid ? ratio * ratio : 1.0);
-      set.fixed[b] = !valid;
-      if (!std::isfinite(set.factors.back())) {
+      p[b].tau = p[b].auxdata = valid ? ratio * ratio : 1.0;
+      p[b].fixed = !valid;
+      if (!std::isfinite(p[b].tau)) {
         fail("the relative uncertainty of bin " + std::to_string(b) + " of shapesys " +
-                 quoted(set.name) + " is too small to be represented",
-             use.channel->name + "/" + use.sample->name);
+                 quoted(use.modifier->name) + " is too small to be represented",
+             *use.channel->name + "/" + use.carrier().name);
       }
     }
-    set.auxdata = set.factors;
   }
 
   /// The samples that carry a staterror must carry it in the same channels, since each bin has one
   /// parameter for all of them.
-  template <typename Fill>
-  void fill_staterror(SetDefaults& set, const Fill& fill) {
+  void check_carriers(const std::vector<std::size_t>& uses) const {
+    const PreparedChannel* channel = uses_[uses.front()].channel;
+    if (uses_[uses.back()].channel == channel) return;  // one channel, so all agree
     std::map<std::string, std::set<std::string>> channels_of_sample;
-    std::vector<const Channel*> carriers;
-    for (const Use& use : uses_) {
-      if (use.modifier->type != ModifierType::staterror || use.modifier->name != set.name) continue;
-      channels_of_sample[use.sample->name].insert(use.channel->name);
-      if (carriers.empty() || carriers.back() != use.channel) carriers.push_back(use.channel);
+    for (const std::size_t i : uses) {
+      channels_of_sample[uses_[i].carrier().name].insert(*uses_[i].channel->name);
     }
+    const std::string& name = uses_[uses.front()].modifier->name;
     for (const auto& [sample, names] : channels_of_sample) {
       if (names == channels_of_sample.begin()->second) continue;
-      fail("staterror " + quoted(set.name) + " is carried by sample " + quoted(sample) +
+      fail("staterror " + quoted(name) + " is carried by sample " + quoted(sample) +
                " and by sample " + quoted(channels_of_sample.begin()->first) +
                " in different channels; all samples that share it must carry it in the same ones",
-           set.name);
+           name);
     }
-    std::vector<double> sigmas;
-    for (const Channel* channel : carriers) {
-      staterror_first_[{set.name, channel->name}] = sigmas.size();
-      append_staterror_sigmas(*channel, set.name, sigmas);
-    }
-    fill(sigmas.size(), 1.0, 1e-10, 10.0);
-    set.constraint = ConstraintType::gaussian;
-    set.auxdata.assign(sigmas.size(), 1.0);
-    for (std::size_t i = 0; i < sigmas.size(); ++i) {
-      set.fixed[i] = sigmas[i] == 0.0;
-      if (set.fixed[i]) sigmas[i] = 1.0;
-    }
-    set.sigmas = std::move(sigmas);
   }
 
-  static void append_staterror_sigmas(const Channel& channel, const std::string& name,
-                                      std::vector<double>& sigmas) {
-    const std::size_t n = channel.samples.front().data.size();
-    std::vector<const Sample*> samples;
-    std::vector<const Modifier*> modifiers;
-    for (const Sample* sample : sorted_by_name(channel.samples)) {
-      for (const Modifier& modifier : sample->modifiers) {
-        if (modifier.type != ModifierType::staterror || modifier.name != name) continue;
-        samples.push_back(sample);
-        modifiers.push_back(&modifier);
+  void add_staterror(const Use& use) {
+    const std::vector<std::size_t>& uses = staterror_uses_.at(use.name);
+    check_carriers(uses);
+    const std::size_t first = spec_.parameters.size();
+    for (std::size_t begin = 0, end = 0; begin < uses.size(); begin = end) {
+      const PreparedChannel& channel = *uses_[uses[begin]].channel;
+      while (end < uses.size() && uses_[uses[end]].channel == &channel) ++end;
+      for (std::size_t i = begin; i < end; ++i) {
+        offset_[uses[i]] = spec_.parameters.size() - first;
+      }
+      Parameter* p = add_parameters(channel.n_bins, 1.0, 1e-10, 10.0, ConstraintType::gaussian);
+      for (std::size_t b = 0; b < channel.n_bins; ++b) {
+        const double sigma = staterror_sigma(uses, begin, end, b);
+        p[b].auxdata = 1.0;
+        p[b].fixed = sigma == 0.0;
+        p[b].sigma = p[b].fixed ? 1.0 : sigma;
       }
     }
-    for (std::size_t b = 0; b < n; ++b) {
-      double total = 0.0;
-      for (const Sample* sample : samples) total += sample->data[b];
-      double variance = 0.0;
-      for (const Modifier* modifier : modifiers) {
-        const double relative = total > 0.0 ? modifier->uncertainty[b] / total : 0.0;
-        variance += relative * relative;
-      }
-      const double sigma = std::sqrt(variance);
-      if (!std::isfinite(sigma)) {
-        fail("the relative uncertainty of bin " + std::to_string(b) + " of staterror " +
-                 quoted(name) + " in channel " + quoted(channel.name) + " overflows",
-             channel.name);
-      }
-      sigmas.push_back(sigma);
+  }
+
+  double staterror_sigma(const std::vector<std::size_t>& uses, std::size_t begin, std::size_t end,
+                         std::size_t b) const {
+    double total = 0.0;
+    for (std::size_t i = begin; i < end; ++i) total += uses_[uses[i]].carrier().data[b];
+    double variance = 0.0;
+    for (std::size_t i = begin; i < end; ++i) {
+      const double uncertainty = uses_[uses[i]].modifier->uncertainty[b];
+      const double relative = total > 0.0 ? uncertainty / total : 0.0;
+      variance += relative * relative;
     }
+    const double sigma = std::sqrt(variance);
+    if (!std::isfinite(sigma)) {
+      const Use& use = uses_[uses[begin]];
+      fail("the relative uncertainty of bin " + std::to_string(b) + " of staterror " +
+               quoted(use.modifier->name) + " in channel " + quoted(*use.channel->name) +
+               " overflows",
+           *use.channel->name);
+    }
+    return sigma;
   }
 
   std::string config_path(std::size_t i) const {
@@ -309,21 +337,22 @@ class SpecBuilder {
     bool lumi_configured = false;
     for (std::size_t i = 0; i < measurement_.parameters.size(); ++i) {
       const ParameterConfig& config = measurement_.parameters[i];
-      const auto it = known_.find(config.name);
-      if (it == known_.end()) {
-        if (warnings_) {
+      const std::uint32_t name = names_.find(config.name);
+      if (name == names_.size() || set_of_[name] == k_none) {
+        if (warnings_ != nullptr) {
           warnings_->push_back({"configuration of parameter " + quoted(config.name) +
                                     ", which no modifier uses; it has no effect",
                                 config_path(i)});
         }
         continue;
       }
-      SetDefaults& set = sets_[it->second];
-      apply(config, config_path(i), set);
+      const ParameterSet& set = spec_.sets[set_of_[name]];
+      apply(config, i, set);
       lumi_configured = lumi_configured || set.type == ModifierType::lumi;
     }
-    const auto it = known_.find("lumi");
-    if (it != known_.end() && sets_[it->second].type == ModifierType::lumi && !lumi_configured) {
+    const std::uint32_t lumi = names_.find("lumi");
+    if (lumi != names_.size() && set_of_[lumi] != k_none &&
+        spec_.sets[set_of_[lumi]].type == ModifierType::lumi && !lumi_configured) {
       fail(
           "modifier 'lumi' is used, so the measurement must configure parameter 'lumi' with "
           "inits, bounds, auxdata and sigmas",
@@ -331,146 +360,150 @@ class SpecBuilder {
     }
   }
 
-  static void override_values(const std::optional<std::vector<double>>& given, const char* key,
-                              const std::string& where, std::vector<double>& values) {
-    if (!given) return;
-    if (values.empty()) fail("the parameter has no " + std::string(key), where + "/" + key);
-    if (given->size() != values.size()) {
-      fail(std::to_string(values.size()) + " values expected, found " +
-               std::to_string(given->size()),
-           where + "/" + key);
-    }
-    values = *given;
+  template <typename Values>
+  static void check_count(const Values& given, std::size_t expected, const std::string& where) {
+    if (given.size() == expected) return;
+    fail(std::to_string(expected) + " values expected, found " + std::to_string(given.size()),
+         where);
   }
 
-  static void apply(const ParameterConfig& config, const std::string& where, SetDefaults& set) {
+  void override_values(const std::optional<std::vector<double>>& given, const char* key, bool has,
+                       std::size_t config, const ParameterSet& set, double Parameter::*value) {
+    if (!given) return;
+    const std::string where = config_path(config) + "/" + key;
+    if (!has) fail("the parameter has no " + std::string(key), where);
+    check_count(*given, set.size, where);
+    for (std::size_t i = 0; i < set.size; ++i) spec_.parameters[set.first + i].*value = (*given)[i];
+  }
+
+  void apply(const ParameterConfig& config, std::size_t index, const ParameterSet& set) {
     if (set.type == ModifierType::lumi) {
       const std::pair<const char*, bool> needed[] = {{"inits", config.inits.has_value()},
                                                      {"bounds", config.bounds.has_value()},
                                                      {"auxdata", config.auxdata.has_value()},
                                                      {"sigmas", config.sigmas.has_value()}};
       for (const auto& [key, given] : needed) {
-        if (!given) fail("'lumi' has no default for '" + std::string(key) + "'; give it", where);
+        if (given) continue;
+        fail("'lumi' has no default for '" + std::string(key) + "'; give it", config_path(index));
       }
     }
-    override_values(config.inits, "inits", where, set.inits);
-    override_values(config.auxdata, "auxdata", where, set.auxdata);
-    override_values(config.sigmas, "sigmas", where, set.sigmas);
-    override_values(config.factors, "factors", where, set.factors);
-    if (config.bounds) {
-      if (config.bounds->size() != set.lowers.size()) {
-        fail(std::to_string(set.lowers.size()) + " values expected, found " +
-                 std::to_string(config.bounds->size()),
-             where + "/bounds");
+    const Configurable has = configurable(set.type);
+    override_values(config.inits, "inits", true, index, set, &Parameter::init);
+    override_values(config.auxdata, "auxdata", has.auxdata, index, set, &Parameter::auxdata);
+    override_values(config.sigmas, "sigmas", has.sigmas, index, set, &Parameter::sigma);
+    override_values(config.factors, "factors", has.factors, index, set, &Parameter::tau);
+    if (config.bounds) check_count(*config.bounds, set.size, config_path(index) + "/bounds");
+    for (std::size_t i = 0; i < set.size; ++i) {
+      Parameter& p = spec_.parameters[set.first + i];
+      if (config.bounds) {
+        p.lower = (*config.bounds)[i].first;
+        p.upper = (*config.bounds)[i].second;
       }
-      for (std::size_t i = 0; i < set.lowers.size(); ++i) {
-        set.lowers[i] = (*config.bounds)[i].first;
-        set.uppers[i] = (*config.bounds)[i].second;
-      }
-    }
-    if (config.fixed) set.fixed.assign(set.fixed.size(), *config.fixed);
-    check_values(set, where);
-  }
-
-  static void check_values(const SetDefaults& set, const std::string& where) {
-    for (std::size_t i = 0; i < set.inits.size(); ++i) {
-      const std::string index = "/" + std::to_string(i);
-      if (!(set.lowers[i] <= set.uppers[i])) {
-        fail("lower bound above the upper bound", where + "/bounds" + index);
-      }
-      if (!(set.inits[i] >= set.lowers[i] && set.inits[i] <= set.uppers[i])) {
-        fail("initial value outside the bounds of " + quoted(set.name), where + "/inits" + index);
-      }
-      if (set.constraint == ConstraintType::poisson && !(set.auxdata[i] >= 0.0)) {
-        fail("a Poisson constraint needs auxdata >= 0", where + "/auxdata" + index);
-      }
-      if (set.constraint == ConstraintType::poisson && !(set.factors[i] > 0.0)) {
-        fail("a Poisson constraint needs factors > 0", where + "/factors" + index);
-      }
-      if (!set.sigmas.empty() && !(set.sigmas[i] > 0.0)) {
-        fail("a Gaussian constraint needs sigmas > 0", where + "/sigmas" + index);
-      }
-      // Below zero the logarithm of the constraint term is not defined.
-      if (set.constraint == ConstraintType::poisson && set.lowers[i] < 0.0) {
-        fail("a parameter with a Poisson constraint needs a lower bound >= 0",
-             where + "/bounds" + index);
-      }
+      if (config.fixed) p.fixed = *config.fixed;
+      check_values(p, set.name, index, i);
     }
   }
 
-  void add_parameters(const SetDefaults& set) {
-    const std::size_t first = spec_.parameters.size();
-    const std::size_t n = set.inits.size();
-    for (std::size_t i = 0; i < n; ++i) {
-      Parameter p;
-      p.name = set.scalar ? set.name : set.name + "[" + std::to_string(i) + "]";
-      p.init = set.inits[i];
-      p.lower = set.lowers[i];
-      p.upper = set.uppers[i];
-      p.fixed = set.fixed[i];
-      p.constraint = set.constraint;
-      if (!set.auxdata.empty()) p.auxdata = set.auxdata[i];
-      if (set.constraint == ConstraintType::gaussian)
-        p.sigma = set.sigmas.empty() ? 1.0 : set.sigmas[i];
-      if (set.constraint == ConstraintType::poisson) p.tau = set.factors[i];
-      spec_.parameters.push_back(std::move(p));
+  void check_values(const Parameter& p, const std::string& set, std::size_t config,
+                    std::size_t i) const {
+    const auto refuse = [&](const std::string& message, const char* key) {
+      fail(message, config_path(config) + key + std::to_string(i));
+    };
+    const bool poisson = p.constraint == ConstraintType::poisson;
+    if (!(p.lower <= p.upper)) refuse("lower bound above the upper bound", "/bounds/");
+    if (!(p.init >= p.lower && p.init <= p.upper)) {
+      refuse("initial value outside the bounds of " + quoted(set), "/inits/");
     }
-    spec_.sets.push_back({set.name, set.type, first, n, set.scalar});
+    if (poisson && !(p.auxdata >= 0.0)) {
+      refuse("a Poisson constraint needs auxdata >= 0", "/auxdata/");
+    }
+    if (poisson && !(p.tau > 0.0)) refuse("a Poisson constraint needs factors > 0", "/factors/");
+    if (p.constraint == ConstraintType::gaussian && !(p.sigma > 0.0)) {
+      refuse("a Gaussian constraint needs sigmas > 0", "/sigmas/");
+    }
+    // Below zero the logarithm of the constraint term is not defined.
+    if (poisson && p.lower < 0.0) {
+      refuse("a parameter with a Poisson constraint needs a lower bound >= 0", "/bounds/");
+    }
   }
 
-  void add_channel(const Channel& channel) {
-    ChannelSpec result;
-    result.name = channel.name;
-    result.first_bin = spec_.observed.size();
-    result.n_bins = channel.samples.front().data.size();
-    for (const Sample* sample : sorted_by_name(channel.samples)) {
-      result.samples.push_back(sample_spec(channel, *sample));
+  void name_parameters() {
+    for (const ParameterSet& set : spec_.sets) {
+      for (std::size_t i = 0; i < set.size; ++i) {
+        std::string& name = spec_.parameters[set.first + i].name;
+        name = set.name;
+        if (!set.scalar) name.append("[").append(std::to_string(i)).append("]");
+      }
     }
-    const auto observation =
-        std::find_if(workspace_.observations.begin(), workspace_.observations.end(),
-                     [&](const Observation& o) { return o.name == channel.name; });
-    if (observation == workspace_.observations.end() || observation->data.size() != result.n_bins) {
-      fail("no observation with " + std::to_string(result.n_bins) + " bins for channel " +
-               quoted(channel.name),
-           "/observations");
-    }
-    spec_.observed.insert(spec_.observed.end(), observation->data.begin(), observation->data.end());
-    spec_.channels.push_back(std::move(result));
   }
 
-  SampleSpec sample_spec(const Channel& channel, const Sample& sample) const {
+  void add_channels() {
+    std::unordered_map<std::string_view, const Observation*> observations;
+    for (const Observation* o : workspace_.observations) observations.emplace(o->name, o);
+    std::size_t next_use = 0;
+    spec_.channels.reserve(workspace_.channels.size());
+    for (const PreparedChannel& channel : workspace_.channels) {
+      ChannelSpec result;
+      result.name = *channel.name;
+      result.first_bin = spec_.observed.size();
+      result.n_bins = channel.n_bins;
+      result.samples.reserve(channel.samples.size());
+      for (const PreparedSample* sample : channel.samples) {
+        result.samples.push_back(sample_spec(channel, *sample, next_use));
+        next_use += sample->modifiers.size();
+      }
+      const auto found = observations.find(result.name);
+      if (found == observations.end() || found->second->data.size() != result.n_bins) {
+        fail("no observation with " + std::to_string(result.n_bins) + " bins for channel " +
+                 quoted(result.name),
+             "/observations");
+      }
+      const std::vector<double>& data = found->second->data;
+      spec_.observed.insert(spec_.observed.end(), data.begin(), data.end());
+      spec_.channels.push_back(std::move(result));
+    }
+  }
+
+  /// \param next_use number of the use that belongs to the first modifier
+  SampleSpec sample_spec(const PreparedChannel& channel, const PreparedSample& prepared,
+                         std::size_t next_use) const {
+    const Sample& sample = *prepared.sample;
     SampleSpec result{sample.name, sample.data, {}, {}, {}, {}};
-    for (const Modifier* modifier : sorted_by_name(sample.modifiers)) {
-      const std::size_t first = spec_.sets[known_.at(modifier->name)].first;
-      const std::size_t size = spec_.sets[known_.at(modifier->name)].size;
-      switch (modifier->type) {
+    const auto of_type = [&](ModifierType type) {
+      return static_cast<std::size_t>(
+          std::count_if(prepared.modifiers.begin(), prepared.modifiers.end(),
+                        [type](const Modifier* m) { return m->type == type; }));
+    };
+    result.histosys.reserve(of_type(ModifierType::histosys));
+    result.normsys.reserve(of_type(ModifierType::normsys));
+    for (std::size_t i = 0; i < prepared.modifiers.size(); ++i) {
+      const Modifier& modifier = *prepared.modifiers[i];
+      const ParameterSet& set = spec_.sets[set_of_[prepared.names[i]]];
+      switch (modifier.type) {
         case ModifierType::histosys:
-          result.histosys.push_back({first, modifier->hi_data, modifier->lo_data});
+          result.histosys.push_back({set.first, modifier.hi_data, modifier.lo_data});
           break;
         case ModifierType::normsys:
           result.normsys.push_back(
-              {first, positive_factor(modifier->hi), positive_factor(modifier->lo)});
+              {set.first, positive_factor(modifier.hi), positive_factor(modifier.lo)});
           break;
         case ModifierType::lumi:
         case ModifierType::normfactor:
-          result.factors.push_back({first});
+          result.factors.push_back({set.first});
           break;
         case ModifierType::shapefactor:
-          if (sample.data.size() > size) {
-            fail("shapefactor " + quoted(modifier->name) + " has " + std::to_string(size) +
+          if (sample.data.size() > set.size) {
+            fail("shapefactor " + quoted(modifier.name) + " has " + std::to_string(set.size) +
                      " parameters (bins of the first channel that uses it), too few for channel " +
-                     quoted(channel.name) + " with " + std::to_string(sample.data.size()) + " bins",
-                 channel.name + "/" + sample.name);
+                     quoted(*channel.name) + " with " + std::to_string(sample.data.size()) +
+                     " bins",
+                 *channel.name + "/" + sample.name);
           }
-          result.binwise.push_back(binwise(*modifier, first, sample.data.size()));
-          break;
+          [[fallthrough]];
         case ModifierType::shapesys:
-          result.binwise.push_back(binwise(*modifier, first, sample.data.size()));
-          break;
         case ModifierType::staterror:
           result.binwise.push_back(
-              binwise(*modifier, first + staterror_first_.at({modifier->name, channel.name}),
-                      sample.data.size()));
+              binwise(modifier, set.first + offset_[next_use + i], sample.data.size()));
           break;
       }
     }
@@ -480,8 +513,8 @@ class SpecBuilder {
   static double positive_factor(double factor) { return factor > 0.0 ? factor : k_smallest_factor; }
 
   static BinwiseTerm binwise(const Modifier& modifier, std::size_t first, std::size_t n_bins) {
-    BinwiseTerm term{modifier.type, {}, modifier.uncertainty};
-    for (std::size_t b = 0; b < n_bins; ++b) term.parameters.push_back(first + b);
+    BinwiseTerm term{modifier.type, std::vector<std::size_t>(n_bins), modifier.uncertainty};
+    std::iota(term.parameters.begin(), term.parameters.end(), first);
     return term;
   }
 
@@ -499,26 +532,106 @@ class SpecBuilder {
     spec_.poi = index;
   }
 
-  const Workspace& workspace_;
+  const PreparedWorkspace& workspace_;
+  const NameTable& names_;
   const Measurement& measurement_;
   std::string path_;
   Warnings* warnings_;
-  std::vector<const Channel*> channels_;
-  std::vector<Use> uses_;
-  std::vector<SetDefaults> sets_;
-  std::map<std::string, std::size_t> known_;
-  std::map<std::pair<std::string, std::string>, std::size_t> staterror_first_;
+  std::vector<Use> uses_;                 ///< in pyhf's order
+  std::vector<std::uint32_t> first_use_;  ///< by name
+  std::vector<std::uint32_t> set_of_;     ///< by name
+  std::vector<std::size_t> offset_;       ///< first parameter in its set, by use (staterror)
+  std::map<std::uint32_t, std::vector<std::size_t>> staterror_uses_;  ///< by name
   ModelSpec spec_;
 };
 
 }  // namespace
 
+namespace detail {
+
+NameTable::NameTable(const NameTable* base)
+    : base_(base), size_(base == nullptr ? 0 : base->size()) {}
+
+std::uint32_t NameTable::add(std::string_view name) {
+  if (base_ != nullptr) {
+    const std::uint32_t known = base_->find(name);
+    if (known != base_->size()) return known;
+  }
+  const auto [entry, is_new] = numbers_.emplace(name, size_);
+  if (is_new) ++size_;
+  return entry->second;
+}
+
+std::uint32_t NameTable::find(std::string_view name) const {
+  if (base_ != nullptr) {
+    const std::uint32_t known = base_->find(name);
+    if (known != base_->size()) return known;
+  }
+  const auto found = numbers_.find(name);
+  return found == numbers_.end() ? size_ : found->second;
+}
+
+PreparedSample::PreparedSample(const Sample& s, NameTable& table) : sample(&s) {
+  modifiers.reserve(s.modifiers.size());
+  for (const Modifier& modifier : s.modifiers) modifiers.push_back(&modifier);
+  // The order of the types is that of their names.
+  std::stable_sort(modifiers.begin(), modifiers.end(), [](const Modifier* a, const Modifier* b) {
+    const int order = a->name.compare(b->name);
+    return order != 0 ? order < 0 : a->type < b->type;
+  });
+  names.reserve(modifiers.size());
+  for (const Modifier* modifier : modifiers) names.push_back(table.add(modifier->name));
+}
+
+void sort_by_name(PreparedWorkspace& workspace) {
+  for (PreparedChannel& channel : workspace.channels) {
+    std::vector<std::size_t> order(channel.samples.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return channel.samples[a]->sample->name < channel.samples[b]->sample->name;
+    });
+    std::vector<const PreparedSample*> sorted;
+    for (const std::size_t i : order) sorted.push_back(channel.samples[i]);
+    channel.samples = std::move(sorted);
+    channel.sample_places = std::move(order);
+  }
+  std::sort(workspace.channels.begin(), workspace.channels.end(),
+            [](const PreparedChannel& a, const PreparedChannel& b) { return *a.name < *b.name; });
+}
+
+ModelSpec build_spec(const PreparedWorkspace& workspace, const NameTable& names,
+                     const ModelOptions& options, Warnings* warnings) {
+  return SpecBuilder(workspace, names, warnings).build(options);
+}
+
+}  // namespace detail
+
 ModelSpec make_model_spec(const Workspace& workspace, const ModelOptions& options,
                           Warnings* warnings) {
-  const Measurement& measurement = find_measurement(workspace, options.measurement);
-  const std::string path =
-      "/measurements/" + std::to_string(&measurement - workspace.measurements.data());
-  return SpecBuilder(workspace, measurement, path, warnings).build(options);
+  NameTable names;
+  std::size_t n_samples = 0;
+  for (const Channel& channel : workspace.channels) n_samples += channel.samples.size();
+  std::vector<PreparedSample> samples;
+  samples.reserve(n_samples);
+  PreparedWorkspace prepared;
+  prepared.measurement = &find_measurement(workspace, options.measurement);
+  prepared.measurement_place =
+      static_cast<std::size_t>(prepared.measurement - workspace.measurements.data());
+  for (std::size_t i = 0; i < workspace.channels.size(); ++i) {
+    const Channel& channel = workspace.channels[i];
+    PreparedChannel& part = prepared.channels.emplace_back();
+    part.name = &channel.name;
+    part.place = i;
+    part.n_bins = channel.samples.front().data.size();
+    for (const Sample& sample : channel.samples) {
+      part.samples.push_back(&samples.emplace_back(sample, names));
+    }
+  }
+  for (const Observation& observation : workspace.observations) {
+    prepared.observations.push_back(&observation);
+  }
+  sort_by_name(prepared);
+  return build_spec(prepared, names, options, warnings);
 }
 
 }  // namespace slalom

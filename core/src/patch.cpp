@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "place.hpp"
+#include "sealed_workspace.hpp"
 #include "slalom/core/error.hpp"
 #include "slalom/core/json.hpp"
 #include "text.hpp"
@@ -57,8 +58,11 @@ std::string shown(const Json& value) {
 /// One operation: knows how to complain.
 class Operation {
  public:
-  Operation(const Json& operation, std::size_t index, const std::string& where)
-      : where_(where + "/" + std::to_string(index)) {
+  /// \param operation its JSON form, which must outlive this object
+  /// \param mine the same if its value may be moved away, or null
+  Operation(const Json& operation, std::size_t index, const std::string& where,
+            Json* mine = nullptr)
+      : where_(where + "/" + std::to_string(index)), mine_(mine) {
     check_form(operation);
   }
 
@@ -66,6 +70,8 @@ class Operation {
   const Pointer& path() const { return path_; }
   const Pointer& from() const { return from_; }
   const Json& value() const { return *value_; }
+  /// The value for the document: a copy, or the value itself if nobody else needs it.
+  Json take_value() const { return mine_ == nullptr ? *value_ : std::move((*mine_)["value"]); }
 
   [[noreturn]] void fail(const std::string& message) const {
     const std::string what = name_.empty() ? "" : name_ + " " + in_quotes(path_text_, 200) + ": ";
@@ -129,6 +135,7 @@ class Operation {
   }
 
   std::string where_;
+  Json* mine_;
   std::string name_;
   std::string path_text_;
   Pointer path_;
@@ -144,14 +151,16 @@ std::optional<std::size_t> array_index(const std::string& token) {
   return std::stoull(token);
 }
 
-/// A document while a patch is applied to it.
+/// A document while a patch is applied to it. Parts of it may be sealed; they are opened where an
+/// operation goes through them or looks at them.
 class PatchedDocument {
  public:
-  explicit PatchedDocument(Json document) : root_(std::move(document)) {}
+  explicit PatchedDocument(Json document, const detail::SealedWorkspace* seals = nullptr)
+      : root_(std::move(document)), seals_(seals) {}
 
   void apply(const Operation& operation) {
     const std::string& name = operation.name();
-    if (name == "add") add(operation, operation.value());
+    if (name == "add") add(operation, operation.take_value());
     if (name == "remove") remove(operation, operation.path());
     if (name == "replace") replace(operation);
     if (name == "move") move(operation);
@@ -169,8 +178,14 @@ class PatchedDocument {
     return *value;
   }
 
-  static Json& child(const Operation& operation, Json& parent, const Pointer& pointer,
-                     std::size_t i) {
+  void open(Json& value) const {
+    if (seals_ == nullptr || seals_->number(value) == detail::k_not_sealed) return;
+    value = Json(seals_->open(value));
+  }
+
+  Json& child(const Operation& operation, Json& parent, const Pointer& pointer,
+              std::size_t i) const {
+    open(parent);
     const std::string& token = pointer[i];
     if (parent.is_array()) {
       const std::optional<std::size_t> index = array_index(token);
@@ -207,6 +222,7 @@ class PatchedDocument {
     }
     const std::size_t last = path.size() - 1;
     Json& parent = find(operation, path, last);
+    open(parent);
     if (parent.is_object()) {
       parent[path[last]] = std::move(value);
     } else if (parent.is_array()) {
@@ -245,7 +261,7 @@ class PatchedDocument {
     if (path.size() + depth(operation.value()) > max_depth) {
       operation.fail("more than " + std::to_string(max_depth) + " levels of arrays and objects");
     }
-    find(operation, path, path.size()) = operation.value();
+    find(operation, path, path.size()) = operation.take_value();
   }
 
   void move(const Operation& operation) {
@@ -270,12 +286,14 @@ class PatchedDocument {
   }
 
   void test(const Operation& operation) {
-    const Json& found = find(operation, operation.path(), operation.path().size());
+    Json& found = find(operation, operation.path(), operation.path().size());
+    if (seals_ != nullptr) seals_->open_all(found);
     if (found == operation.value()) return;
     operation.fail("expected " + shown(operation.value()) + ", found " + shown(found));
   }
 
   Json root_;
+  const detail::SealedWorkspace* seals_;
   std::size_t copied_ = 0;
 };
 
@@ -295,6 +313,16 @@ nlohmann::json apply_patch(nlohmann::json document, const nlohmann::json& operat
   PatchedDocument patched(std::move(document));
   for (std::size_t i = 0; i < operations.size(); ++i) {
     patched.apply(Operation(operations[i], i, where));
+  }
+  return patched.take();
+}
+
+nlohmann::json detail::apply_patch(const SealedWorkspace& workspace, nlohmann::json operations,
+                                   const std::string& where) {
+  check_is_array(operations, where);
+  PatchedDocument patched(workspace.document(), &workspace);
+  for (std::size_t i = 0; i < operations.size(); ++i) {
+    patched.apply(Operation(operations[i], i, where, &operations[i]));
   }
   return patched.take();
 }

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <cctype>
+#include <optional>
 #include <set>
 #include <string_view>
 
+#include "json_scanner.hpp"
 #include "place.hpp"
 #include "slalom/core/error.hpp"
 #include "slalom/core/json.hpp"
@@ -208,6 +210,122 @@ nlohmann::json apply_patchset(const PatchSet& set, const nlohmann::json& documen
   verify_patchset(set, document);
   const auto index = &patch - set.patches.data();
   return apply_patch(document, patch.operations, "/patches/" + std::to_string(index) + "/patch");
+}
+
+namespace {
+
+using detail::JsonScanner;
+
+/// Calls `member(key)` at the value of every member of an object; it goes over the value.
+template <typename Member>
+bool scan_object(JsonScanner& scanner, const Member& member) {
+  if (!scanner.take('{')) return false;
+  if (scanner.take('}')) return true;
+  do {
+    std::string_view key;
+    if (!scanner.string(key) || !scanner.take(':') || !member(key)) return false;
+  } while (scanner.take(','));
+  return scanner.take('}');
+}
+
+/// Calls `element()` at every element of an array; it goes over the element.
+template <typename Element>
+bool scan_array(JsonScanner& scanner, const Element& element) {
+  if (!scanner.take('[')) return false;
+  if (scanner.take(']')) return true;
+  do {
+    if (!element()) return false;
+  } while (scanner.take(','));
+  return scanner.take(']');
+}
+
+/// First byte and byte after the last of every value at /patches/*/patch, or nothing if the text
+/// has not the form of a patch set.
+std::optional<std::vector<std::pair<std::size_t, std::size_t>>> find_patches(
+    std::string_view text) {
+  std::vector<std::pair<std::size_t, std::size_t>> extents;
+  JsonScanner scanner(text);
+  const auto patch_member = [&](std::string_view key) {
+    scanner.skip_space();
+    const std::size_t begin = scanner.position();
+    if (!scanner.skip_value()) return false;
+    if (key == "patch") extents.emplace_back(begin, scanner.position());
+    return true;
+  };
+  const auto patch = [&] { return scan_object(scanner, patch_member); };
+  const auto member = [&](std::string_view key) {
+    return key == "patches" ? scan_array(scanner, patch) : scanner.skip_value();
+  };
+  if (!scan_object(scanner, member)) return std::nullopt;
+  return extents;
+}
+
+PatchSet parse_patchset_of(const Json& document, const std::string& source) {
+  try {
+    return parse_patchset(document);
+  } catch (const Error& error) {
+    throw Error(error.kind(), error.message(), source + "#" + error.where());
+  }
+}
+
+/// Parses a part of a text; places of errors are those in the whole text.
+Json parse_part(std::string_view text, std::size_t begin, std::size_t end,
+                const std::string& source) {
+  try {
+    return parse_json(detail::without_space(text.substr(begin, end - begin)), source);
+  } catch (const Error&) {
+    // Once more, behind as many lines and columns of nothing as there are before the part.
+    const std::string_view before = text.substr(0, begin);
+    const std::size_t newline = before.rfind('\n');
+    const std::size_t columns = newline == std::string_view::npos ? begin : begin - newline - 1;
+    std::string padded(static_cast<std::size_t>(std::count(before.begin(), before.end(), '\n')),
+                       '\n');
+    padded.append(columns, ' ');
+    padded.append(text.substr(begin, end - begin));
+    return parse_json(padded, source);
+  }
+}
+
+}  // namespace
+
+LazyPatchSet::LazyPatchSet(std::string text, std::string source)
+    : text_(std::move(text)), source_(std::move(source)) {
+  const auto extents = find_patches(text_);
+  if (extents) {
+    std::string outline;
+    std::size_t at = 0;
+    for (const auto& [begin, end] : *extents) {
+      outline.append(text_, at, begin - at);
+      outline += "[]";
+      at = end;
+      extents_.push_back({begin, end});
+    }
+    outline.append(text_, at);
+    try {
+      set_ = parse_patchset_of(parse_json(outline, source_), source_);
+    } catch (const Error& error) {
+      if (error.kind() != ErrorKind::json) throw;
+      extents_.clear();
+    }
+    if (set_.patches.size() == extents_.size() && !extents_.empty()) return;
+  }
+  // No JSON, no patch set, or one with escapes in its keys: read as a whole, for a good message.
+  set_ = parse_patchset_of(parse_json(text_, source_), source_);
+  text_.clear();
+  extents_.clear();
+  for (Patch& patch : set_.patches) {
+    extents_.push_back({text_.size(), 0});
+    text_ += dump_json(patch.operations, -1);
+    extents_.back().end = text_.size();
+    patch.operations = nullptr;
+  }
+}
+
+nlohmann::json LazyPatchSet::operations(std::size_t i) const {
+  const Extent extent = extents_.at(i);
+  Json operations = parse_part(text_, extent.begin, extent.end, source_);
+  check_patch(operations, source_ + "#/patches/" + std::to_string(i) + "/patch");
+  return operations;
 }
 
 }  // namespace slalom

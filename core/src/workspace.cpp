@@ -3,18 +3,21 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <unordered_map>
 
 #include "place.hpp"
+#include "sealed_workspace.hpp"
 #include "slalom/core/json.hpp"
 #include "text.hpp"
 
 namespace slalom {
 namespace {
 
+using detail::ChannelPart;
 using detail::check_array;
 using detail::check_object;
 using detail::in_quotes;
@@ -23,6 +26,8 @@ using detail::read_name;
 using detail::read_number;
 using detail::read_numbers;
 using detail::read_string;
+using detail::Sealed;
+using detail::WorkspaceParts;
 
 constexpr std::array<const char*, 7> type_names = {
     "histosys", "lumi", "normfactor", "normsys", "shapefactor", "shapesys", "staterror"};
@@ -110,24 +115,35 @@ struct Binning {
   }
 };
 
-/// Reads a document from its root to its leaves.
+/// Reads a document from its root to its leaves. What is sealed has been read before.
 class WorkspaceReader {
  public:
-  Workspace read(const nlohmann::json& document) {
+  explicit WorkspaceReader(const detail::SealedWorkspace* seals) : seals_(seals) {}
+
+  WorkspaceParts read(const nlohmann::json& document) {
     const Place root(ErrorKind::workspace);
     check_object(document, root, {"channels", "measurements", "observations", "version"});
-    Workspace workspace;
-    workspace.version = read_version(document["version"], root.at("version"));
-    workspace.channels = read_channels(document["channels"], root.at("channels"));
-    workspace.measurements = read_measurements(document["measurements"], root.at("measurements"));
-    workspace.observations =
-        read_observations(document["observations"], root.at("observations"), workspace.channels);
-    return workspace;
+    parts_.version = read_version(document["version"], root.at("version"));
+    parts_.channels = read_channels(document["channels"], root.at("channels"));
+    parts_.measurements = read_measurements(document["measurements"], root.at("measurements"));
+    parts_.observations = read_observations(document["observations"], root.at("observations"));
+    return std::move(parts_);
   }
 
   const WarningCollector& warnings() const { return warnings_; }
 
  private:
+  /// What stands behind a value that is sealed, or null.
+  const Sealed* sealed(const nlohmann::json& value) const {
+    if (seals_ == nullptr) return nullptr;
+    const std::size_t number = seals_->number(value);
+    return number == detail::k_not_sealed ? nullptr : &seals_->behind(number);
+  }
+
+  const nlohmann::json& open(const nlohmann::json& value) const {
+    return seals_ == nullptr ? value : seals_->open(value);
+  }
+
   static std::string read_version(const nlohmann::json& value, const Place& place) {
     const std::string& version = read_string(value, place);
     if (version != "1.0.0") {
@@ -136,20 +152,26 @@ class WorkspaceReader {
     return version;
   }
 
-  std::vector<Channel> read_channels(const nlohmann::json& value, const Place& place) {
+  std::vector<ChannelPart> read_channels(const nlohmann::json& value, const Place& place) {
     check_array(value, place, 1);
-    std::vector<Channel> channels;
+    std::vector<ChannelPart> channels;
+    channels.reserve(value.size());
     UniqueNames names("channel");
     for (std::size_t i = 0; i < value.size(); ++i) {
-      channels.push_back(read_channel(value[i], place.at(i)));
-      names.add(value[i]["name"].get_ref<const std::string&>(), i, place);
+      const Sealed* known = sealed(value[i]);
+      if (known != nullptr && known->channel) {
+        channels.push_back(*known->channel);
+      } else {
+        channels.push_back(read_channel(open(value[i]), place.at(i)));
+      }
+      names.add(channels.back().name, i, place);
     }
     return channels;
   }
 
-  Channel read_channel(const nlohmann::json& value, const Place& place) {
+  ChannelPart read_channel(const nlohmann::json& value, const Place& place) {
     check_object(value, place, {"name", "samples"});
-    Channel channel{read_name(value["name"], place.at("name")), {}};
+    ChannelPart channel{read_name(value["name"], place.at("name")), {}};
     const nlohmann::json& samples = value["samples"];
     const Place at_samples = place.at("samples");
     check_array(samples, at_samples, 1);
@@ -157,11 +179,20 @@ class WorkspaceReader {
     UniqueNames names("sample");
     for (std::size_t i = 0; i < samples.size(); ++i) {
       const Place at_sample = at_samples.at(i);
-      check_object(samples[i], at_sample, {"name", "data", "modifiers"});
-      const nlohmann::json& data = samples[i]["data"];
+      const nlohmann::json& sample = open(samples[i]);
+      check_object(sample, at_sample, {"name", "data", "modifiers"});
+      const nlohmann::json& data = sample["data"];
       if (i == 0) channel_bins = {data.size(), at_sample.at("data").pointer()};
-      channel.samples.push_back(read_sample(samples[i], at_sample, channel_bins));
-      names.add(samples[i]["name"].get_ref<const std::string&>(), i, at_samples);
+      const Sealed* known = sealed(samples[i]);
+      // A number of bins that does not fit is found by reading again.
+      if (known != nullptr && known->sample != nullptr &&
+          known->sample->data.size() == channel_bins.count) {
+        channel.samples.push_back({known->sample, seals_->number(samples[i])});
+      } else {
+        parts_.new_samples.push_back(read_sample(sample, at_sample, channel_bins));
+        channel.samples.push_back({&parts_.new_samples.back(), detail::k_not_sealed});
+      }
+      names.add(channel.samples.back().sample->name, i, at_samples);
     }
     return channel;
   }
@@ -285,13 +316,18 @@ class WorkspaceReader {
     }
   }
 
-  std::vector<Measurement> read_measurements(const nlohmann::json& value, const Place& place) {
+  std::vector<const Measurement*> read_measurements(const nlohmann::json& sealable,
+                                                    const Place& place) {
+    const Sealed* known = sealed(sealable);
+    if (known != nullptr && !known->measurements.empty()) return known->measurements;
+    const nlohmann::json& value = open(sealable);
     check_array(value, place, 1);
-    std::vector<Measurement> measurements;
+    std::vector<const Measurement*> measurements;
     UniqueNames names("measurement");
     for (std::size_t i = 0; i < value.size(); ++i) {
-      measurements.push_back(read_measurement(value[i], place.at(i)));
-      names.add(value[i]["name"].get_ref<const std::string&>(), i, place);
+      parts_.new_measurements.push_back(read_measurement(value[i], place.at(i)));
+      measurements.push_back(&parts_.new_measurements.back());
+      names.add(measurements.back()->name, i, place);
     }
     return measurements;
   }
@@ -372,38 +408,66 @@ class WorkspaceReader {
     return bounds;
   }
 
-  std::vector<Observation> read_observations(const nlohmann::json& value, const Place& place,
-                                             const std::vector<Channel>& channels) {
+  std::vector<const Observation*> read_observations(const nlohmann::json& sealable,
+                                                    const Place& place) {
+    const nlohmann::json& value = open(sealable);
     check_array(value, place, 1);
+    const Sealed* known = sealed(sealable);
+    const bool is_known = known != nullptr && !known->observations.empty();
+    const std::vector<ChannelPart>& channels = parts_.channels;
     std::unordered_map<std::string_view, std::size_t> channel_of;
     for (std::size_t i = 0; i < channels.size(); ++i) channel_of.emplace(channels[i].name, i);
     std::vector<bool> observed(channels.size(), false);
-    std::vector<Observation> observations;
+    std::vector<const Observation*> observations;
     UniqueNames names("observation");
     for (std::size_t i = 0; i < value.size(); ++i) {
-      const Place at_observation = place.at(i);
-      check_object(value[i], at_observation, {"name", "data"});
-      Observation observation{read_name(value[i]["name"], at_observation.at("name")), {}};
-      names.add(value[i]["name"].get_ref<const std::string&>(), i, place);
-      const auto channel = channel_of.find(observation.name);
-      const Place at_data = at_observation.at("data");
+      const Observation* observation = is_known ? known->observations[i] : nullptr;
+      if (observation != nullptr && fits(*observation, channel_of)) {
+        names.add(observation->name, i, place);
+      } else {
+        check_object(value[i], place.at(i), {"name", "data"});
+        const std::string& name = read_name(value[i]["name"], place.at(i).at("name"));
+        names.add(name, i, place);
+        parts_.new_observations.push_back(
+            {name, read_counts(name, value[i]["data"], place.at(i).at("data"), channel_of)});
+        observation = &parts_.new_observations.back();
+      }
+      const auto channel = channel_of.find(observation->name);
       if (channel == channel_of.end()) {
-        observation.data = read_numbers(value[i]["data"], at_data);
-        warn_unknown_channel(observation.name, channels, at_observation.at("name"));
+        warn_unknown_channel(observation->name, channels, place.at(i).at("name"));
       } else {
         observed[channel->second] = true;
-        observation.data =
-            binning_of(channels[channel->second], channel->second).read(value[i]["data"], at_data);
       }
-      check_counts(observation.data, at_data);
-      observations.push_back(std::move(observation));
+      observations.push_back(observation);
     }
     check_all_observed(channels, observed, observations, place);
     return observations;
   }
 
-  static Binning binning_of(const Channel& channel, std::size_t index) {
-    return {channel.samples.front().data.size(),
+  using ChannelIndex = std::unordered_map<std::string_view, std::size_t>;
+
+  /// Whether an observation that was read before has the bins of its channel, if it has one.
+  bool fits(const Observation& observation, const ChannelIndex& channel_of) const {
+    const auto channel = channel_of.find(observation.name);
+    return channel == channel_of.end() ||
+           parts_.channels[channel->second].samples.front().sample->data.size() ==
+               observation.data.size();
+  }
+
+  /// The counts of the channel with that name; any number of them if there is none.
+  std::vector<double> read_counts(const std::string& name, const nlohmann::json& value,
+                                  const Place& place, const ChannelIndex& channel_of) const {
+    const auto channel = channel_of.find(name);
+    std::vector<double> counts =
+        channel == channel_of.end()
+            ? read_numbers(value, place)
+            : binning_of(parts_.channels[channel->second], channel->second).read(value, place);
+    check_counts(counts, place);
+    return counts;
+  }
+
+  static Binning binning_of(const ChannelPart& channel, std::size_t index) {
+    return {channel.samples.front().sample->data.size(),
             "/channels/" + std::to_string(index) + "/samples/0/data"};
   }
 
@@ -416,34 +480,37 @@ class WorkspaceReader {
   }
 
   // No error, because published patches drop validation regions but leave their observations.
-  void warn_unknown_channel(const std::string& name, const std::vector<Channel>& channels,
+  void warn_unknown_channel(const std::string& name, const std::vector<ChannelPart>& channels,
                             const Place& place) {
     std::vector<std::string> known;
-    for (const Channel& channel : channels) known.push_back(channel.name);
+    for (const ChannelPart& channel : channels) known.push_back(channel.name);
     warnings_.add("observation",
                   "observation for " + in_quotes(name) + ", which is no channel; it is not used" +
                       detail::suggestion(name, known),
                   place);
   }
 
-  static void check_all_observed(const std::vector<Channel>& channels,
+  static void check_all_observed(const std::vector<ChannelPart>& channels,
                                  const std::vector<bool>& observed,
-                                 const std::vector<Observation>& observations, const Place& place) {
+                                 const std::vector<const Observation*>& observations,
+                                 const Place& place) {
     const auto missing = std::find(observed.begin(), observed.end(), false);
     if (missing == observed.end()) return;
     const auto index = static_cast<std::size_t>(missing - observed.begin());
     // Observations that belong to no channel are what a misspelt name may have been meant for.
     std::vector<std::string> unused;
-    for (const Observation& observation : observations) {
-      const bool used = std::any_of(channels.begin(), channels.end(), [&](const Channel& channel) {
-        return channel.name == observation.name;
-      });
-      if (!used) unused.push_back(observation.name);
+    for (const Observation* observation : observations) {
+      const bool used = std::any_of(
+          channels.begin(), channels.end(),
+          [&](const ChannelPart& channel) { return channel.name == observation->name; });
+      if (!used) unused.push_back(observation->name);
     }
     place.fail("no observation for channel " + in_quotes(channels[index].name) + " (/channels/" +
                std::to_string(index) + ")" + detail::suggestion(channels[index].name, unused));
   }
 
+  const detail::SealedWorkspace* seals_;
+  WorkspaceParts parts_;
   WarningCollector warnings_;
 };
 
@@ -515,10 +582,31 @@ std::optional<ModifierType> modifier_type(const std::string& name) {
   return static_cast<ModifierType>(found - type_names.begin());
 }
 
-Workspace parse_workspace(const nlohmann::json& document, Warnings* warnings) {
-  WorkspaceReader reader;
-  Workspace workspace = reader.read(document);
+detail::WorkspaceParts detail::read_parts(const nlohmann::json& document,
+                                          const SealedWorkspace* seals, Warnings* warnings) {
+  WorkspaceReader reader(seals);
+  WorkspaceParts parts = reader.read(document);
   if (warnings != nullptr) reader.warnings().append_to(*warnings);
+  return parts;
+}
+
+Workspace parse_workspace(const nlohmann::json& document, Warnings* warnings) {
+  WorkspaceParts parts = detail::read_parts(document, nullptr, warnings);
+  Workspace workspace;
+  workspace.version = std::move(parts.version);
+  auto sample = parts.new_samples.begin();
+  for (ChannelPart& part : parts.channels) {
+    Channel channel{std::move(part.name), {}};
+    channel.samples.reserve(part.samples.size());
+    for (std::size_t i = 0; i < part.samples.size(); ++i) {
+      channel.samples.push_back(std::move(*sample++));
+    }
+    workspace.channels.push_back(std::move(channel));
+  }
+  std::move(parts.new_measurements.begin(), parts.new_measurements.end(),
+            std::back_inserter(workspace.measurements));
+  std::move(parts.new_observations.begin(), parts.new_observations.end(),
+            std::back_inserter(workspace.observations));
   return workspace;
 }
 

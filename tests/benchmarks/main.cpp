@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
     std::cerr << "warning: assertions are on; for figures to quote use the release preset\n";
 #endif
     slalom::bench::register_core_benchmarks();
+    slalom::bench::register_grid_benchmarks();
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     benchmark::RunSpecifiedBenchmarks();

@@ -8,4 +8,7 @@ namespace slalom::bench {
 /// `<what>/<model>` for the models of bench_core.cpp that are on this machine.
 void register_core_benchmarks();
 
+/// `grid_<step>/<grid>` for the grids of bench_grid.cpp that are on this machine.
+void register_grid_benchmarks();
+
 }  // namespace slalom::bench

@@ -12,6 +12,7 @@
 
 using slalom::ErrorKind;
 using slalom::Json;
+using slalom::LazyPatchSet;
 using slalom::parse_json;
 using slalom::parse_patchset;
 using slalom::PatchSet;
@@ -220,4 +221,82 @@ TEST_CASE("published patch sets are read and give pyhf's documents", "[core][pat
       CHECK_THROWS_AS(verify_patchset(set, document), slalom::Error);
     }
   }
+}
+
+TEST_CASE("a patch set read lazily is the same set", "[core][patchset]") {
+  const PatchSet whole = parse_patchset(example());
+  const std::vector<std::string> texts = {
+      slalom::dump_json(example()), slalom::dump_json(example(), -1),
+      "\xEF\xBB\xBF" + slalom::dump_json(example()), slalom::python_dumps(example()),
+      // escapes in keys and quotes in texts: found all the same
+      slalom::dump_json(with("/metadata/description", R"("[\" \\ {")")), [] {
+        std::string escaped = slalom::dump_json(example(), -1);
+        escaped.replace(escaped.find("\"patches\""), 9, "\"p\\u0061tches\"");
+        return escaped;
+      }()};
+  for (const std::string& text : texts) {
+    CAPTURE(text);
+    const LazyPatchSet set(text);
+    REQUIRE(set.set().patches.size() == whole.patches.size());
+    CHECK(set.set().labels == whole.labels);
+    CHECK(set.set().digests == whole.digests);
+    for (std::size_t i = 0; i < whole.patches.size(); ++i) {
+      CHECK(set.set().patches[i].name == whole.patches[i].name);
+      CHECK(set.set().patches[i].values == whole.patches[i].values);
+      CHECK(set.operations(i) == whole.patches[i].operations);
+    }
+    CHECK_THROWS(set.operations(whole.patches.size()));
+  }
+}
+
+TEST_CASE("a mistake in one patch of a lazy set is found when it is asked for",
+          "[core][patchset]") {
+  const std::string text = "{\"metadata\": " + slalom::python_dumps(example()["metadata"]) +
+                           R"(, "version": "1.0.0", "patches": [
+    {"metadata": {"name": "a", "values": [1, 1]}, "patch": [{"op": "remove", "path": "/x"}]},
+    {"metadata": {"name": "b", "values": [2, 1]},
+     "patch": [{"op": "remove"
+                "path": "/x"}]},
+    {"metadata": {"name": "c", "values": [3, 1]}, "patch": [{"op": "ad", "path": "/x"}]},
+    {"metadata": {"name": "d", "values": [4, 1]}, "patch": {}},
+    {"metadata": {"name": "e", "values": [5, 1]},
+     "patch": [{"op": "add", "path": "/ x", "value": [ 1 , "\\ \" a\\" ,true ]}]},
+    {"metadata": {"name": "f", "values": [6, 1]},
+     "patch": [{"op": "add", "path": "/x", "value": [1 2]}]},
+    {"metadata": {"name": "g", "values": [7, 1]},
+     "patch": [{"op": "add", "path": "/x", "value": [tr ue]}]}]})";
+  const LazyPatchSet set(text, "set.json");
+  CHECK(set.operations(0).size() == 1);
+  check_fails(ErrorKind::json, "set.json:5:17", "", [&] { set.operations(1); });
+  check_fails(ErrorKind::patch, "set.json#/patches/2/patch/0", "did you mean 'add'?",
+              [&] { set.operations(2); });
+  check_fails(ErrorKind::patch, "set.json#/patches/3/patch", "a patch is an array",
+              [&] { set.operations(3); });
+  CHECK(set.operations(4)[0]["path"] == "/ x");
+  CHECK(set.operations(4)[0]["value"] == Json({1, "\\ \" a\\", true}));
+  check_fails(ErrorKind::json, "set.json:11:56", "", [&] { set.operations(5); });
+  check_fails(ErrorKind::json, "set.json:13:54", "", [&] { set.operations(6); });
+}
+
+TEST_CASE("mistakes outside the patches of a lazy set are found at once", "[core][patchset]") {
+  const auto fails = [](const std::string& text, ErrorKind kind, const std::string& where,
+                        const std::string& fragment) {
+    CAPTURE(text);
+    check_fails(kind, where, fragment, [&] { LazyPatchSet(text, "set.json"); });
+  };
+  const auto text_with = [](const std::string& pointer, const std::string& value) {
+    return slalom::dump_json(with(pointer, value), -1);
+  };
+  fails("", ErrorKind::json, "set.json:1:1", "empty");
+  fails("[1, 2", ErrorKind::json, "set.json:1:6", "");
+  fails("[]", ErrorKind::patch, "set.json#", "an object expected");
+  fails("{\"patches\": [{\"patch\": [}", ErrorKind::json, "set.json:1:25", "");
+  fails("{\"patches\": [{\"patch\": \"abc", ErrorKind::json, "set.json:1:28", "");
+  fails(text_with("/version", "\"2\""), ErrorKind::patch, "set.json#/version", "found '2'");
+  fails(text_with("/patches", "[]"), ErrorKind::patch, "set.json#/patches", "at least 1 element");
+  fails(text_with("/patches/1/metadata/name", "\"s_100\""), ErrorKind::patch,
+        "set.json#/patches/1/metadata/name", "a second patch named 's_100'");
+  std::string twice = slalom::dump_json(example(), -1);
+  twice.insert(twice.find("\"patch\""), "\"patch\": [], ");
+  fails(twice, ErrorKind::json, "set.json#/patches/0/patch", "duplicate key 'patch'");
 }

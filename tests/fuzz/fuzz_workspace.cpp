@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any text is read as JSON, and the document as a workspace, as a patch of a small workspace and as
 // a patch set. What is accepted becomes a model that is evaluated once. Only slalom::Error may come
-// out of it. Patches and sets make the fuzzer reach workspaces that are nearly right.
+// out of it. Patches are also applied as differences, which must end in the same model or the same
+// error, and sets are also read lazily. Patches and sets make the fuzzer reach workspaces that are
+// nearly right.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +20,7 @@
 #include "slalom/core/model_spec.hpp"
 #include "slalom/core/patch.hpp"
 #include "slalom/core/patchset.hpp"
+#include "slalom/core/signal_grid.hpp"
 #include "slalom/core/workspace.hpp"
 #include "slalom/core/workspace_operations.hpp"
 
@@ -88,7 +92,35 @@ void read_as_workspace(const Json& document) {
   refuse_or_do([&] { evaluate(workspace, without_poi); });
 }
 
+// Names of the parameters of a model, or the error in making it.
+template <class Function>
+std::string outcome_of(Function&& make_spec) {
+  try {
+    const slalom::ModelSpec spec = make_spec();
+    std::string names;
+    for (const slalom::Parameter& p : spec.parameters) names += p.name + "\n";
+    for (const slalom::ChannelSpec& channel : spec.channels) names += channel.name + "\n";
+    return names;
+  } catch (const slalom::Error& error) {
+    return std::string("error: ") + error.what();
+  }
+}
+
+void apply_as_difference(const Json& operations) {
+  static const slalom::SignalGrid grid(base());
+  const std::string whole = outcome_of([&] {
+    return slalom::make_model_spec(
+        slalom::parse_workspace(slalom::apply_patch(base(), operations)));
+  });
+  const std::string difference = outcome_of([&] { return grid.spec(operations); });
+  // What is sealed does not count for the limits on depth and copies.
+  const bool limit = whole.find(" levels of ") != std::string::npos ||
+                     whole.find("patch copies more than") != std::string::npos;
+  expect(limit || whole == difference);
+}
+
 void read_as_patch(const Json& document) {
+  apply_as_difference(document);
   refuse_or_do([&] { read_as_workspace(slalom::apply_patch(base(), document, "patch#")); });
 }
 
@@ -103,11 +135,28 @@ void read_as_patchset(const Json& document) {
   }
 }
 
+// A set that can be read lazily is one, but for its operations.
+void read_lazily(std::string_view text) {
+  const slalom::LazyPatchSet lazy{std::string(text)};
+  std::optional<slalom::PatchSet> whole;
+  refuse_or_do([&] { whole = slalom::parse_patchset(slalom::parse_json(text)); });
+  for (std::size_t i = 0; i < lazy.set().patches.size(); ++i) {
+    bool read = false;
+    refuse_or_do([&] {
+      const Json operations = lazy.operations(i);
+      read = true;
+      expect(!whole || operations == whole->patches[i].operations);
+    });
+    expect(!whole || read);
+  }
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   refuse_or_do([&] {
+    refuse_or_do([&] { read_lazily(text); });
     const Json document = slalom::parse_json(text);
     expect(slalom::parse_json(slalom::dump_json(document)) == document);
     refuse_or_do([&] { read_as_workspace(document); });

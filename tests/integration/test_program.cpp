@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// The program as a process: streams, exit codes, files, signals.
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <sys/wait.h>
+#include <vector>
 
+#include "slalom/core/json.hpp"
 #include "support/catch.hpp"
 
 #if SLALOM_HAS_CLI && defined(SLALOM_EXECUTABLE)
@@ -202,6 +205,112 @@ TEST_CASE("numbers do not depend on the locale", "[integration][program]") {
   folder.file("w.json", small_workspace());
   const std::string plain = shell(folder, "slalom fit w.json --json").out;
   CHECK(shell(folder, "LC_ALL=de_DE.UTF-8 slalom fit w.json --json").out == plain);
+}
+
+namespace {
+
+/// A background of 40 bins, and `n` signals that each take about a millisecond with limits.
+void write_grid(const TemporaryFolder& folder, std::size_t n) {
+  using nlohmann::json;
+  const std::vector<double> yields(40, 50.0), counts(40, 53.0), uncertainty(40, 5.0);
+  std::vector<double> shape(40, 2.0);
+  const json background_sample = {
+      {"name", "background"},
+      {"data", yields},
+      {"modifiers",
+       {{{"name", "scale"}, {"type", "normsys"}, {"data", {{"hi", 1.1}, {"lo", 0.9}}}},
+        {{"name", "bins"}, {"type", "shapesys"}, {"data", uncertainty}}}}};
+  const json workspace = {
+      {"channels", {{{"name", "sr"}, {"samples", {background_sample}}}}},
+      {"observations", {{{"name", "sr"}, {"data", counts}}}},
+      {"measurements",
+       {{{"name", "m"}, {"config", {{"poi", "mu"}, {"parameters", json::array()}}}}}},
+      {"version", "1.0.0"}};
+  json set = {{"metadata",
+               {{"references", {{"hepdata", "ins1234567"}}},
+                {"digests", {{"sha256", slalom::digest(workspace)}}},
+                {"labels", {"mass"}},
+                {"description", "signals"}}},
+              {"patches", json::array()},
+              {"version", "1.0.0"}};
+  for (std::size_t i = 0; i < n; ++i) {
+    shape[i % shape.size()] += 0.5;
+    const json signal = {
+        {"name", "signal"},
+        {"data", shape},
+        {"modifiers", {{{"name", "mu"}, {"type", "normfactor"}, {"data", nullptr}}}}};
+    set["patches"].push_back(
+        {{"metadata", {{"name", "s" + std::to_string(i)}, {"values", {i}}}},
+         {"patch", {{{"op", "add"}, {"path", "/channels/0/samples/-"}, {"value", signal}}}}});
+  }
+  folder.file("background.json", workspace.dump());
+  folder.file("set.json", set.dump());
+}
+
+nlohmann::json without_times(const std::string& text) {
+  nlohmann::json document = nlohmann::json::parse(text);
+  for (nlohmann::json& row : document.at("results")) row.erase("seconds");
+  return document;
+}
+
+}  // namespace
+
+TEST_CASE("a grid survives kill -9 and is the same in the end", "[integration][program]") {
+  const TemporaryFolder folder;
+  constexpr std::size_t n_signals = 600;
+  write_grid(folder, n_signals);
+  const std::string run = "slalom patchset run background.json set.json --limit --json ";
+  const Result whole = shell(folder, run + "--threads 2");
+  REQUIRE(whole.code == 0);
+  const Result killed = shell(folder, run + R"(--resume results.jsonl > partial.json & pid=$!
+until [ -f results.jsonl ] && [ $(wc -l < results.jsonl) -ge 10 ]; do sleep 0.005; done
+kill -9 $pid
+wait $pid)");
+  CHECK(killed.code == 128 + 9);
+  CHECK(text_of(folder.path("partial.json")).empty());
+  const std::string left = text_of(folder.path("results.jsonl"));
+  const auto lines = static_cast<std::size_t>(std::count(left.begin(), left.end(), '\n'));
+  CHECK(lines >= 10);
+  REQUIRE(lines < n_signals);
+  const Result resumed = shell(folder, run + "--threads 1 --resume results.jsonl");
+  CHECK(resumed.code == 0);
+  CHECK(without_times(resumed.out) == without_times(whole.out));
+  // What was complete is still there, and was not computed again.
+  const std::string all = text_of(folder.path("results.jsonl"));
+  const std::string complete = left.substr(0, left.rfind('\n') + 1);
+  CHECK(all.substr(0, complete.size()) == complete);
+  CHECK(static_cast<std::size_t>(std::count(all.begin(), all.end(), '\n')) == n_signals + 1);
+}
+
+TEST_CASE("an interrupted grid keeps what it has", "[integration][program]") {
+  const TemporaryFolder folder;
+  write_grid(folder, 600);
+  const Result result = shell(folder, R"(set -m
+slalom patchset run background.json set.json --limit --resume results.jsonl -o part.json & pid=$!
+until [ -f results.jsonl ] && [ $(wc -l < results.jsonl) -ge 10 ]; do sleep 0.005; done
+kill -INT $pid
+wait $pid)");
+  CHECK(result.code == 128 + 2);
+  CHECK(contains(result.err, "interrupted"));
+  const nlohmann::json part = nlohmann::json::parse(text_of(folder.path("part.json")));
+  CHECK(part.at("complete") == false);
+  CHECK(part.at("results").size() >= 9);
+  const std::string lines = text_of(folder.path("results.jsonl"));
+  CHECK(static_cast<std::size_t>(std::count(lines.begin(), lines.end(), '\n')) ==
+        part.at("results").size() + 1);
+}
+
+TEST_CASE("two programs do not write to one file of results", "[integration][program]") {
+  const TemporaryFolder folder;
+  write_grid(folder, 600);
+  const Result result = shell(
+      folder,
+      R"(slalom patchset run background.json set.json --limit --resume r.jsonl -o a.json & pid=$!
+until [ -f r.jsonl ] && [ $(wc -l < r.jsonl) -ge 2 ]; do sleep 0.005; done
+slalom patchset run background.json set.json --limit --resume r.jsonl
+code=$?; kill -9 $pid; wait $pid; exit $code)");
+  CHECK(result.code == 2);
+  CHECK(contains(result.err, "another program is writing to this file"));
 }
 
 TEST_CASE("the main job from the shell", "[integration][program]") {

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <math.h>
 #include <numbers>
 #include <string>
@@ -17,13 +16,10 @@ constexpr double k_infinity = std::numeric_limits<double>::infinity();
 /// Up to this number of bins, lanes run over parameters instead of bins.
 constexpr std::size_t k_narrow_bins = 3;
 
-bool is_zero(const std::vector<double>& values) {
-  return std::all_of(values.begin(), values.end(), [](double v) { return v == 0.0; });
-}
-
 /// Coefficients of the polynomial of code4 between -1 and 1, rising powers.
-void code4_polynomial(double hi, double lo, double c[7]) {
-  const double lh = std::log(hi), ll = std::log(lo);
+/// \param lh logarithm of hi
+/// \param ll logarithm of lo
+void code4_polynomial(double hi, double lo, double lh, double ll, double c[7]) {
   const double s0 = 0.5 * ((hi - 1.0) + (lo - 1.0)), a0 = 0.5 * ((hi - 1.0) - (lo - 1.0));
   const double d1 = hi * lh, d0 = -lo * ll;  // first derivatives at +1 and -1
   const double s1 = 0.5 * (d1 + d0), a1 = 0.5 * (d1 - d0);
@@ -88,7 +84,6 @@ class Compiler {
   /// product cannot be profiled in closed form, so all but the first become shared parameters.
   void place_parameters() {
     std::vector<bool> local(spec_.parameters.size(), false);
-    std::vector<int> uses(spec_.parameters.size(), 0);
     for (const ChannelSpec& channel : spec_.channels) {
       for (const SampleSpec& sample : channel.samples) {
         for (const BinwiseTerm& term : sample.binwise) {
@@ -100,6 +95,7 @@ class Compiler {
       for (const SampleSpec& sample : channel.samples) demote_all_but_first(sample, local);
     }
     e_.places.resize(spec_.parameters.size());
+    e_.shared.reserve(spec_.parameters.size());
     for (std::size_t i = 0; i < spec_.parameters.size(); ++i) {
       if (local[i]) {
         e_.places[i] = {true, k_no_parameter};
@@ -108,6 +104,7 @@ class Compiler {
         e_.shared.push_back(i);
       }
     }
+    slot_of_.assign(e_.shared.size(), k_no_slot);
   }
 
   static void demote_all_but_first(const SampleSpec& sample, std::vector<bool>& local) {
@@ -136,9 +133,12 @@ class Compiler {
     c.local_begin = e_.local.size();
     c.group_begin = e_.local_kind.size();
     const std::vector<std::ptrdiff_t> groups = add_groups(channel, c);
-    const std::map<std::size_t, std::size_t> slots = add_slots(channel, c);
+    add_slots(channel, c);
     for (std::size_t i = 0; i < channel.samples.size(); ++i) {
-      add_row(channel.samples[i], c, groups[i], slots);
+      add_row(channel.samples[i], c, groups[i]);
+    }
+    for (std::size_t i = c.slot_begin; i < e_.slot_param.size(); ++i) {
+      slot_of_[e_.slot_param[i]] = k_no_slot;
     }
     if (c.narrow) {
       c.sum_begin = n_sums_ = padded(n_sums_);  // stored as whole vectors; wide rows are not
@@ -158,16 +158,19 @@ class Compiler {
 
   /// Groups of samples that share local parameters; returns the group of each sample.
   std::vector<std::ptrdiff_t> add_groups(const ChannelSpec& channel, ChannelLayout& c) {
-    std::map<std::size_t, std::ptrdiff_t> group_of;
+    std::vector<std::size_t> first_parameters;  // of each group
     std::vector<std::ptrdiff_t> result;
+    result.reserve(channel.samples.size());
     for (const SampleSpec& sample : channel.samples) {
       std::ptrdiff_t group = -1;
       for (const BinwiseTerm& term : sample.binwise) {
         if (!e_.places[term.parameters.front()].local) continue;
-        const auto [it, added] =
-            group_of.emplace(term.parameters.front(), static_cast<std::ptrdiff_t>(c.n_groups));
-        if (added) add_group(term, c);
-        group = it->second;
+        const auto found =
+            std::find(first_parameters.begin(), first_parameters.end(), term.parameters.front());
+        group = found - first_parameters.begin();
+        if (found != first_parameters.end()) continue;
+        first_parameters.push_back(term.parameters.front());
+        add_group(term, c);
       }
       c.has_unscaled = c.has_unscaled || group < 0;
       result.push_back(group);
@@ -188,52 +191,62 @@ class Compiler {
     ++c.n_groups;
   }
 
-  static std::vector<double> half_difference(const HistosysTerm& term) {
-    std::vector<double> s(term.hi.size());
-    for (std::size_t b = 0; b < s.size(); ++b) s[b] = 0.5 * (term.hi[b] - term.lo[b]);
-    return s;
+  static double half_difference(const HistosysTerm& term, std::size_t b) {
+    return 0.5 * (term.hi[b] - term.lo[b]);
   }
 
-  static std::vector<double> asymmetry(const HistosysTerm& term,
-                                       const std::vector<double>& nominal) {
-    std::vector<double> a(term.hi.size());
-    for (std::size_t b = 0; b < a.size(); ++b) {
-      a[b] = ((term.hi[b] - nominal[b]) + (term.lo[b] - nominal[b])) / 16.0;
+  static double asymmetry(const HistosysTerm& term, const SampleSpec& sample, std::size_t b) {
+    return ((term.hi[b] - sample.nominal[b]) + (term.lo[b] - sample.nominal[b])) / 16.0;
+  }
+
+  static bool acts(const HistosysTerm& term, const SampleSpec& sample) {
+    for (std::size_t b = 0; b < term.hi.size(); ++b) {
+      if (half_difference(term, b) != 0.0 || asymmetry(term, sample, b) != 0.0) return true;
     }
-    return a;
-  }
-
-  static bool acts(const HistosysTerm& term, const std::vector<double>& nominal) {
-    return !is_zero(half_difference(term)) || !is_zero(asymmetry(term, nominal));
+    return false;
   }
 
   static bool acts(const NormsysTerm& term) { return term.hi != 1.0 || term.lo != 1.0; }
 
+  /// Notes a shared parameter that acts on the channel.
+  void need_slot(std::size_t parameter, std::vector<std::size_t>& list) {
+    const std::size_t p = shared_index(parameter);
+    if (slot_of_[p] != k_no_slot) return;
+    slot_of_[p] = 0;  // its number is known later
+    list.push_back(p);
+  }
+
+  void number_slots(std::vector<std::size_t>& list, ChannelLayout& c) {
+    std::sort(list.begin(), list.end());
+    for (const std::size_t p : list) {
+      slot_of_[p] = c.n_slots++;
+      e_.slot_param.push_back(p);
+    }
+  }
+
   /// Shared parameters that act on a channel: sorted, except that a narrow channel has its histosys
   /// first, padded with entries that do nothing.
-  std::map<std::size_t, std::size_t> add_slots(const ChannelSpec& channel, ChannelLayout& c) {
-    std::map<std::size_t, std::size_t> histosys, others;
+  void add_slots(const ChannelSpec& channel, ChannelLayout& c) {
+    std::vector<std::size_t> histosys, others;
     for (const SampleSpec& sample : channel.samples) {
       for (const HistosysTerm& t : sample.histosys) {
-        if (acts(t, sample.nominal)) (c.narrow ? histosys : others)[shared_index(t.parameter)] = 0;
+        if (acts(t, sample)) need_slot(t.parameter, c.narrow ? histosys : others);
       }
+    }
+    for (const SampleSpec& sample : channel.samples) {
       for (const NormsysTerm& t : sample.normsys) {
-        if (acts(t)) others[shared_index(t.parameter)] = 0;
+        if (acts(t)) need_slot(t.parameter, others);
       }
-      for (const FactorTerm& t : sample.factors) others[shared_index(t.parameter)] = 0;
+      for (const FactorTerm& t : sample.factors) need_slot(t.parameter, others);
       for (const BinwiseTerm& t : sample.binwise) {
         if (e_.places[t.parameters.front()].local) continue;
-        for (std::size_t p : t.parameters) others[shared_index(p)] = 0;
+        for (std::size_t p : t.parameters) need_slot(p, others);
       }
     }
     c.slot_begin = e_.slot_param.size();
     c.histosys_begin = e_.histosys_param.size();
-    std::map<std::size_t, std::size_t> slots;
+    number_slots(histosys, c);
     if (c.narrow) {
-      for (const auto& [p, unused] : histosys) {
-        slots[p] = c.n_slots++;
-        e_.slot_param.push_back(p);
-      }
       c.n_histosys = padded(c.n_slots);
       for (; c.n_slots < c.n_histosys; ++c.n_slots) e_.slot_param.push_back(0);
       for (std::size_t h = 0; h < c.n_histosys; ++h) {
@@ -241,16 +254,10 @@ class Compiler {
         e_.histosys_slot.push_back(h);
       }
     }
-    for (const auto& [p, unused] : others) {
-      if (slots.contains(p)) continue;
-      slots[p] = c.n_slots++;
-      e_.slot_param.push_back(p);
-    }
-    return slots;
+    number_slots(others, c);
   }
 
-  void add_row(const SampleSpec& sample, const ChannelLayout& c, std::ptrdiff_t group,
-               const std::map<std::size_t, std::size_t>& slots) {
+  void add_row(const SampleSpec& sample, const ChannelLayout& c, std::ptrdiff_t group) {
     Row row{};
     row.group = group;
     row.offset = e_.nominal.size();
@@ -258,47 +265,45 @@ class Compiler {
     e_.nominal.resize(row.offset + c.nb, 0.0);
     row.coefficients = e_.coefficients.size();
     if (c.narrow) {
-      add_narrow_coefficients(sample, c, slots);
+      add_narrow_coefficients(sample, c);
     } else {
-      add_wide_coefficients(sample, c, slots, row);
+      add_wide_coefficients(sample, c, row);
     }
-    add_entries(sample, slots, row);
-    add_binwise(sample, slots, row);
+    add_entries(sample, row);
+    add_binwise(sample, row);
     e_.rows.push_back(row);
   }
 
-  void add_wide_coefficients(const SampleSpec& sample, const ChannelLayout& c,
-                             const std::map<std::size_t, std::size_t>& slots, Row& row) {
+  void add_wide_coefficients(const SampleSpec& sample, const ChannelLayout& c, Row& row) {
     // Sums are numbered as the histosys are, so both lists grow together.
     row.histosys_begin = n_sums_ = std::max(n_sums_, e_.histosys_param.size());
     e_.histosys_param.resize(n_sums_, 0);
     e_.histosys_slot.resize(n_sums_, 0);
     for (const HistosysTerm& term : sample.histosys) {
-      if (!acts(term, sample.nominal)) continue;
+      if (!acts(term, sample)) continue;
       const std::size_t p = shared_index(term.parameter);
       e_.histosys_param.push_back(p);
-      e_.histosys_slot.push_back(slots.at(p));
-      for (std::vector<double> values : {half_difference(term), asymmetry(term, sample.nominal)}) {
-        values.resize(c.nb, 0.0);
-        e_.coefficients.insert(e_.coefficients.end(), values.begin(), values.end());
+      e_.histosys_slot.push_back(slot_of_[p]);
+      const std::size_t begin = e_.coefficients.size();
+      e_.coefficients.resize(begin + 2 * c.nb, 0.0);
+      for (std::size_t b = 0; b < c.n_bins; ++b) {
+        e_.coefficients[begin + b] = half_difference(term, b);
+        e_.coefficients[begin + c.nb + b] = asymmetry(term, sample, b);
       }
       ++row.n_histosys;
       ++n_sums_;
     }
   }
 
-  void add_narrow_coefficients(const SampleSpec& sample, const ChannelLayout& c,
-                               const std::map<std::size_t, std::size_t>& slots) {
+  void add_narrow_coefficients(const SampleSpec& sample, const ChannelLayout& c) {
     const std::size_t begin = e_.coefficients.size();
     e_.coefficients.resize(begin + 2 * c.n_bins * c.n_histosys, 0.0);
     for (const HistosysTerm& term : sample.histosys) {
-      if (!acts(term, sample.nominal)) continue;
-      const std::size_t slot = slots.at(shared_index(term.parameter));
-      const std::vector<double> s = half_difference(term);
-      const std::vector<double> a = asymmetry(term, sample.nominal);
+      if (!acts(term, sample)) continue;
+      const std::size_t slot = slot_of_[shared_index(term.parameter)];
       for (std::size_t b = 0; b < c.n_bins; ++b) {
-        e_.coefficients[begin + 2 * b * c.n_histosys + slot] += s[b];
-        e_.coefficients[begin + (2 * b + 1) * c.n_histosys + slot] += a[b];
+        e_.coefficients[begin + 2 * b * c.n_histosys + slot] += half_difference(term, b);
+        e_.coefficients[begin + (2 * b + 1) * c.n_histosys + slot] += asymmetry(term, sample, b);
       }
     }
   }
@@ -318,20 +323,20 @@ class Compiler {
     e_.entry_log_lo.push_back(log_lo);
   }
 
-  void add_entries(const SampleSpec& sample, const std::map<std::size_t, std::size_t>& slots,
-                   Row& row) {
+  void add_entries(const SampleSpec& sample, Row& row) {
     row.entry_begin = e_.entry_param.size();
     for (const NormsysTerm& term : sample.normsys) {
       if (!acts(term)) continue;
       const std::size_t p = shared_index(term.parameter);
       double poly[7] = {1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
       const bool code4 = spec_.normsys_code == NormsysCode::code4;
-      if (code4) code4_polynomial(term.hi, term.lo, poly);
-      add_entry(p, slots.at(p), poly, code4 ? 1.0 : 0.0, std::log(term.hi), std::log(term.lo));
+      const double log_hi = std::log(term.hi), log_lo = std::log(term.lo);
+      if (code4) code4_polynomial(term.hi, term.lo, log_hi, log_lo, poly);
+      add_entry(p, slot_of_[p], poly, code4 ? 1.0 : 0.0, log_hi, log_lo);
     }
     for (const FactorTerm& term : sample.factors) {
       const std::size_t p = shared_index(term.parameter);
-      add_entry(p, slots.at(p), {0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0}, k_infinity, 0.0, 0.0);
+      add_entry(p, slot_of_[p], {0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0}, k_infinity, 0.0, 0.0);
     }
     while (e_.entry_param.size() % k_lanes != 0) {
       add_entry(0, 0, {1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}, k_infinity, 0.0, 0.0);
@@ -339,8 +344,7 @@ class Compiler {
     row.entry_end = e_.entry_param.size();
   }
 
-  void add_binwise(const SampleSpec& sample, const std::map<std::size_t, std::size_t>& slots,
-                   Row& row) {
+  void add_binwise(const SampleSpec& sample, Row& row) {
     row.binwise_begin = e_.binwise.size();
     for (const BinwiseTerm& term : sample.binwise) {
       if (e_.places[term.parameters.front()].local) continue;
@@ -348,7 +352,7 @@ class Compiler {
       for (std::size_t parameter : term.parameters) {
         const std::size_t p = shared_index(parameter);
         e_.binwise_param.push_back(p);
-        e_.binwise_slot.push_back(slots.at(p));
+        e_.binwise_slot.push_back(slot_of_[p]);
       }
     }
     row.binwise_end = e_.binwise.size();
@@ -406,8 +410,11 @@ class Compiler {
     m.shared_tau = e_.shared_tau.data();
   }
 
+  static constexpr std::size_t k_no_slot = static_cast<std::size_t>(-1);
+
   Engine& e_;
   const ModelSpec& spec_;
+  std::vector<std::size_t> slot_of_;  ///< of each shared parameter in the channel at hand
   std::size_t n_bins_padded_ = 0;
   std::size_t n_sums_ = 0;
 };

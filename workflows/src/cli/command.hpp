@@ -139,6 +139,8 @@ int run_patchset_extract(Command& command);
 int run_patchset_apply(Command& command);
 int run_hs3_export(Command& command);
 int run_hs3_import(Command& command);
+int run_patchset_run(Command& command);
+int run_patchset_merge(Command& command);
 int run_completion(Command& command);
 int run_version(Command& command);
 

@@ -65,11 +65,7 @@ void set_values(ModelSpec& spec, const std::vector<std::size_t>& indices, const 
   }
 }
 
-void apply_parameters_file(Command& command, const std::string& path, ModelSpec& spec) {
-  const Json document = command.read_document(path);
-  if (!document.is_object()) {
-    throw Error(ErrorKind::usage, "an object from names to values was expected", path);
-  }
+void apply_values(const Json& document, const std::string& path, ModelSpec& spec) {
   for (const auto& [name, value] : document.items()) {
     const std::string where = fmt::format("{}#/{}", path, name);
     set_values(spec, find_parameters(spec, name, where), value, where);
@@ -169,18 +165,11 @@ void check_patch_options(const WorkspaceArguments& options) {
   }
 }
 
-/// Applies one patch of a set. A digest that differs is a warning here (published patch sets exist
-/// whose workspace was regenerated later); `slalom patchset verify` and `apply` make it an error.
+/// Applies one patch of a set.
 Json apply_checked(Command& command, const PatchSet& set, Json document, const std::string& name,
                    bool verify) {
   const auto& patch = find_patch(set, name);  // a wrong name is the likelier mistake
-  if (verify) {
-    try {
-      verify_patchset(set, document);
-    } catch (const Error& error) {
-      command.warn({error.message() + "; --no-verify silences this", error.where()}, error.kind());
-    }
-  }
+  if (verify) warn_if_other_workspace(command, set, document);
   return apply_patch(std::move(document), patch.operations, name);
 }
 
@@ -212,6 +201,10 @@ void declare(Command& command, WorkspaceArguments& options) {
 
 void declare_model(Command& command, ModelArguments& options) {
   declare(command, options);
+  declare_interpretation(command, options);
+}
+
+void declare_interpretation(Command& command, ModelArguments& options) {
   Arguments& arguments = command.arguments;
   arguments.group("Model");
   arguments.text("--measurement", options.measurement, "NAME",
@@ -253,6 +246,14 @@ void declare_data(Command& command, ModelArguments& options) {
   arguments.group("Resources");
   arguments.integer("--threads", options.threads, 1, "N", "Threads to use where work is parallel");
   arguments.integer("--seed", options.seed, 0, "N", "Seed of random numbers where there are any");
+}
+
+void warn_if_other_workspace(Command& command, const PatchSet& set, const Json& document) {
+  try {
+    verify_patchset(set, document);
+  } catch (const Error& error) {
+    command.warn({error.message() + "; --no-verify silences this", error.where()}, error.kind());
+  }
 }
 
 PatchSet load_patchset(Command& command, const std::string& path) {
@@ -311,12 +312,23 @@ ModelSpec load_spec(Command& command, const Workspace& workspace, const ModelOpt
   }
 }
 
+Json read_parameters(Command& command, const ModelArguments& options) {
+  if (options.parameters.empty()) return nullptr;
+  Json document = command.read_document(options.parameters);
+  if (document.is_object()) return document;
+  throw Error(ErrorKind::usage, "an object from names to values was expected", options.parameters);
+}
+
+void apply_point(const ModelArguments& options, const Json& parameters, ModelSpec& spec) {
+  if (!parameters.is_null()) apply_values(parameters, options.parameters, spec);
+  for (const std::string& text : options.fixed) apply_fix(text, spec);
+  for (const std::string& name : options.floating) apply_float(name, options.fixed, spec);
+}
+
 LoadedModel load_model(Command& command, const ModelArguments& options) {
   const Workspace workspace = load_workspace(command, options);
   ModelSpec spec = load_spec(command, workspace, model_options(options));
-  if (!options.parameters.empty()) apply_parameters_file(command, options.parameters, spec);
-  for (const std::string& text : options.fixed) apply_fix(text, spec);
-  for (const std::string& name : options.floating) apply_float(name, options.fixed, spec);
+  apply_point(options, read_parameters(command, options), spec);
   const std::string measurement = find_measurement(workspace, options.measurement).name;
   std::vector<double> data = spec.data();
   LoadedModel loaded{measurement, Model(std::move(spec)), std::move(data)};

@@ -57,6 +57,8 @@ void declare_document(Command& command, WorkspaceArguments& options);
 void declare(Command& command, WorkspaceArguments& options);
 /// Declares those of a workspace, and --measurement, --poi, --normsys-code, --histosys-code.
 void declare_model(Command& command, ModelArguments& options);
+/// Declares --measurement, --poi, --normsys-code and --histosys-code alone.
+void declare_interpretation(Command& command, ModelArguments& options);
 /// Declares --parameters, --fix, --float.
 void declare_point(Command& command, ModelArguments& options);
 /// Declares --asimov and --asimov-fit.
@@ -66,6 +68,10 @@ void declare_data(Command& command, ModelArguments& options);
 
 /// Reads a patch set; places in errors start with the path. \throws Error
 PatchSet load_patchset(Command& command, const std::string& path);
+/// Warns if the digest of a document is not one that the set was made for: published patch sets
+/// exist whose workspace was regenerated later. `slalom patchset verify` and `apply` make it an
+/// error. \throws Error under --strict
+void warn_if_other_workspace(Command& command, const PatchSet& set, const Json& document);
 /// Reads the document and applies the patches. \throws Error
 Json load_document(Command& command, const WorkspaceArguments& options);
 /// Reads the workspace; warnings go to the command. \throws Error
@@ -75,6 +81,11 @@ ModelOptions model_options(const ModelArguments& options);
 /// Resolves the model's specification, with advice if the POI is missing; `measurement` overrides
 /// that of the options. \throws Error
 ModelSpec load_spec(Command& command, const Workspace& workspace, const ModelOptions& options);
+/// The document of --parameters, read once for several models; null without one. \throws Error
+Json read_parameters(Command& command, const ModelArguments& options);
+/// Changes initial values and fixed flags as the options ask. \throws Error (usage)
+/// \param parameters what read_parameters() gave
+void apply_point(const ModelArguments& options, const Json& parameters, ModelSpec& spec);
 /// Reads, builds and compiles, and makes the data. \throws Error
 LoadedModel load_model(Command& command, const ModelArguments& options);
 

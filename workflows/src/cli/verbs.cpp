@@ -75,7 +75,9 @@ const std::vector<Verb>& verbs() {
         {"verify", "Check that a workspace is the one the patch set was made for",
          run_patchset_verify},
         {"extract", "One patch as a JSON Patch document", run_patchset_extract},
-        {"apply", "The workspace with one patch applied", run_patchset_apply}}},
+        {"apply", "The workspace with one patch applied", run_patchset_apply},
+        {"run", "CLs, limits and significances of all signals, in parallel", run_patchset_run},
+        {"merge", "Join the results of parts of a grid", run_patchset_merge}}},
       {"completion", "Script that lets a shell complete verbs and options", run_completion},
       {"version", "Version of slalom", run_version},
   };

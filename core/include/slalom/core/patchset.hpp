@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -53,5 +54,33 @@ void verify_patchset(const PatchSet& set, const nlohmann::json& document);
 /// \throws Error (patch)
 nlohmann::json apply_patchset(const PatchSet& set, const nlohmann::json& document,
                               const std::string& name);
+
+/// A patch set whose patches are read one by one, when they are asked for. A mistake in one of them
+/// does not keep the others from being used. Any number of threads may use one.
+class LazyPatchSet {
+ public:
+  /// Reads everything but the patches themselves.
+  /// \param text the document
+  /// \param source name used in errors, e.g. the path of the file
+  /// \throws Error (json, patch) as parse_json() and parse_patchset(), with the source
+  explicit LazyPatchSet(std::string text, std::string source = "<input>");
+
+  /// The set; `operations` of its patches are empty.
+  const PatchSet& set() const { return set_; }
+  /// Reads the operations of a patch.
+  /// \param i number of the patch, below set().patches.size()
+  /// \throws Error (json, patch) with the place in the file
+  nlohmann::json operations(std::size_t i) const;
+
+ private:
+  struct Extent {
+    std::size_t begin, end;
+  };
+
+  std::string text_;
+  std::string source_;
+  PatchSet set_;
+  std::vector<Extent> extents_;  ///< of the operations of each patch
+};
 
 }  // namespace slalom

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "json_scanner.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace slalom::detail {
+
+namespace {
+
+bool is_space(char c) { return c == ' ' || c == '\n' || c == '\r' || c == '\t'; }
+
+/// Characters that tokens end at by themselves.
+bool separates(char c) {
+  return c == ',' || c == ':' || c == '"' || c == '[' || c == ']' || c == '{' || c == '}';
+}
+
+bool ends_scalar(char c) { return is_space(c) || c == ',' || c == ']' || c == '}'; }
+
+/// Behind the quote that closes a string whose content begins at `begin`; npos if none does.
+std::size_t end_of_string(std::string_view text, std::size_t begin) {
+  for (std::size_t at = begin;;) {
+    const void* found = std::memchr(text.data() + at, '"', text.size() - at);
+    if (found == nullptr) return std::string_view::npos;
+    const auto quote = static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
+    std::size_t backslashes = 0;
+    while (backslashes < quote - begin && text[quote - 1 - backslashes] == '\\') ++backslashes;
+    at = quote + 1;
+    if (backslashes % 2 == 0) return at;
+  }
+}
+
+}  // namespace
+
+void JsonScanner::skip_space() {
+  while (at_ < text_.size() && is_space(text_[at_])) ++at_;
+}
+
+bool JsonScanner::take(char c) {
+  skip_space();
+  if (at_ >= text_.size() || text_[at_] != c) return false;
+  ++at_;
+  return true;
+}
+
+bool JsonScanner::skip_string() {
+  const std::size_t end = end_of_string(text_, at_);
+  if (end == std::string_view::npos) return false;
+  at_ = end;
+  return true;
+}
+
+bool JsonScanner::string(std::string_view& content) {
+  if (!take('"')) return false;
+  const std::size_t begin = at_;
+  if (!skip_string()) return false;
+  content = text_.substr(begin, at_ - 1 - begin);
+  return true;
+}
+
+bool JsonScanner::skip_value() {
+  skip_space();
+  const std::size_t begin = at_;
+  std::size_t depth = 0;
+  while (at_ < text_.size()) {
+    const char c = text_[at_];
+    if (c == '"') {
+      ++at_;
+      if (!skip_string()) return false;
+    } else if (c == '[' || c == '{') {
+      ++depth;
+      ++at_;
+      continue;
+    } else if (c == ']' || c == '}') {
+      if (depth == 0) return at_ > begin;
+      --depth;
+      ++at_;
+    } else if (depth > 0) {
+      ++at_;
+      continue;
+    } else if (ends_scalar(c)) {
+      return at_ > begin;
+    } else {
+      while (at_ < text_.size() && !ends_scalar(text_[at_])) ++at_;
+    }
+    if (depth == 0) return true;
+  }
+  return at_ > begin && depth == 0;
+}
+
+std::string without_space(std::string_view text) {
+  std::string result(text.size(), '\0');
+  char* out = result.data();
+  const char* const begin = out;
+  std::size_t at = 0;
+  while (at < text.size()) {
+    const char c = text[at];
+    if (is_space(c)) {
+      while (at < text.size() && is_space(text[at])) ++at;
+      // "1 2" is wrong and must stay so.
+      const bool joins =
+          out != begin && at < text.size() && !separates(out[-1]) && !separates(text[at]);
+      if (joins) *out++ = ' ';
+      continue;
+    }
+    if (c != '"') {
+      *out++ = c;
+      ++at;
+      continue;
+    }
+    const std::size_t end = std::min(end_of_string(text, at + 1), text.size());
+    std::memcpy(out, text.data() + at, end - at);
+    out += end - at;
+    at = end;
+  }
+  result.resize(static_cast<std::size_t>(out - begin));
+  return result;
+}
+
+}  // namespace slalom::detail
