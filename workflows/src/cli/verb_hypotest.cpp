@@ -1,25 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// `slalom cls`, `slalom discovery` and `slalom limit`.
+#include <algorithm>
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/hypotest.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/limit_plot.hpp"
 
 namespace slalom::cli {
 
 namespace {
 
 constexpr const char* k_calculator = "asymptotics";
+/// Points of a drawn curve of CLs.
+constexpr int k_curve_points = 41;
 
 struct TestArguments : ModelArguments {
   std::optional<double> mu;
   std::optional<double> level;
   std::string statistic = "qtilde";
+  PlotArguments plot;
+  bool logarithmic = false;
 };
 
 void declare_test(Command& command, TestArguments& options, const char* title) {
@@ -151,6 +158,21 @@ std::string limit_text(const UpperLimit& limit, const std::string& poi) {
                      brief(limit.level), table.str());
 }
 
+/// CLs from 0 to beyond the largest limit.
+Picture limit_picture(PreparedTest& test, const UpperLimit& limit, const PlotStyle& style,
+                      bool logarithmic) {
+  const ModelSpec& spec = test.loaded.spec();
+  const Parameter& poi = spec.parameters[*spec.poi];
+  const double end = std::min(1.15 * std::max(limit.expected.back(), limit.observed), poi.upper);
+  std::vector<HypothesisTest> tests;
+  for (int i = 0; i < k_curve_points && end > 0.0; ++i) {
+    tests.push_back(test.calculator.test(end * i / (k_curve_points - 1)));
+  }
+  ClsPlot plot = cls_plot(poi.name, tests, limit);
+  plot.logarithmic = logarithmic;
+  return picture(plot, style);
+}
+
 template <typename MakeJson, typename MakeText>
 int answer_test(Command& command, PreparedTest& test, bool converged, const std::string& message,
                 const MakeJson& make_json, const MakeText& make_text) {
@@ -201,13 +223,23 @@ int run_limit(Command& command) {
   command.arguments.number("--level", arguments.level, "LEVEL",
                            "CLs at the limit; default 0.05 (95 % confidence level)");
   declare_statistic(command, arguments);
-  command.arguments.example("slalom limit workspace.json");
+  declare_plot(command, arguments.plot, "CLs against the signal strength with its bands");
+  command.arguments.flag("--log", arguments.logarithmic, "Logarithmic scale of CLs");
+  command.arguments.example("slalom limit workspace.json --plot limit.svg");
   if (!command.parse()) return exit_success;
+  if (arguments.logarithmic && arguments.plot.file.empty()) {
+    throw Error(ErrorKind::usage, "needs --plot", "--log");
+  }
   PreparedTest test(load_with_poi(command, arguments), arguments.statistic);
+  const PlotStyle style = plot_style(arguments.plot, test.loaded);
   const UpperLimit result = test.calculator.upper_limit(arguments.level.value_or(0.05));
-  return answer_test(
+  const bool drawn = try_to_draw(command, arguments.plot.file, [&] {
+    return limit_picture(test, result, style, arguments.logarithmic);
+  });
+  const int code = answer_test(
       command, test, result.converged, result.message, [&] { return limit_json(result); },
       [&](const std::string& poi) { return limit_text(result, poi); });
+  return code == exit_success && !drawn ? exit_failure : code;
 }
 
 }  // namespace slalom::cli
