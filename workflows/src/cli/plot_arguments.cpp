@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cli/suggest.hpp"
+#include "cli/text.hpp"
 #include "slalom/core/yields.hpp"
 
 namespace slalom::cli {
@@ -25,13 +26,6 @@ std::vector<std::string> drawn_names(const ModelSpec& spec) {
 
 void needs_plot(bool given, const char* option) {
   if (given) throw Error(ErrorKind::usage, "needs --plot", option);
-}
-
-void replace_all(std::string& text, const std::string& from, const std::string& to) {
-  for (std::size_t at = text.find(from); at != std::string::npos; at = text.find(from, at)) {
-    text.replace(at, from.size(), to);
-    at += to.size();
-  }
 }
 
 }  // namespace
@@ -139,9 +133,7 @@ std::vector<std::string> fit_lines(const FitReport& report) {
   std::vector<std::string> lines;
   if (!report.loaded.asimov_point.empty()) lines.emplace_back("Asimov data");
   if (report.spec().poi) {
-    std::string line = parameter_summary(report, *report.spec().poi);
-    replace_all(line, "+-", "±");
-    lines.push_back(line);
+    lines.push_back(typeset(parameter_summary(report, *report.spec().poi)));
   }
   if (!report.result.converged()) lines.emplace_back("FIT NOT CONVERGED");
   return lines;

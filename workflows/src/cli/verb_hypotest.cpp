@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// `slalom cls`, `slalom discovery` and `slalom limit`.
-#include <algorithm>
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
 #include "cli/model_arguments.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
+#include "cli/scan_points.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/hypotest.hpp"
 #include "slalom/workflows/cli.hpp"
@@ -18,8 +18,6 @@ namespace slalom::cli {
 namespace {
 
 constexpr const char* k_calculator = "asymptotics";
-/// Points of a drawn curve of CLs.
-constexpr int k_curve_points = 41;
 
 struct TestArguments : ModelArguments {
   std::optional<double> mu;
@@ -158,17 +156,12 @@ std::string limit_text(const UpperLimit& limit, const std::string& poi) {
                      brief(limit.level), table.str());
 }
 
-/// CLs from 0 to beyond the largest limit.
+/// CLs as a curve, with the limits.
 Picture limit_picture(PreparedTest& test, const UpperLimit& limit, const PlotStyle& style,
                       bool logarithmic) {
   const ModelSpec& spec = test.loaded.spec();
   const Parameter& poi = spec.parameters[*spec.poi];
-  const double end = std::min(1.15 * std::max(limit.expected.back(), limit.observed), poi.upper);
-  std::vector<HypothesisTest> tests;
-  for (int i = 0; i < k_curve_points && end > 0.0; ++i) {
-    tests.push_back(test.calculator.test(end * i / (k_curve_points - 1)));
-  }
-  ClsPlot plot = cls_plot(poi.name, tests, limit);
+  ClsPlot plot = cls_plot(poi.name, cls_curve(test.calculator, poi, limit), limit);
   plot.logarithmic = logarithmic;
   return picture(plot, style);
 }

@@ -10,6 +10,7 @@
 #include "cli/model_arguments.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
+#include "cli/scan_points.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/interval.hpp"
 #include "slalom/workflows/cli.hpp"
@@ -71,33 +72,6 @@ void check_within_bounds(const Parameter& parameter, const std::vector<double>& 
   }
 }
 
-/// Where a scan ends that the user has not limited: from the error, or from the profile itself
-/// where the best fit lies at a bound and has none.
-std::array<double, 2> default_range(Fitter& fitter, const FitResult& best, std::size_t parameter) {
-  const Parameter& declared = fitter.model().spec().parameters[parameter];
-  const double value = best.parameters[parameter];
-  const double reach = k_default_reach * fitter.errors(best)[parameter];
-  std::array<double, 2> range{value - reach, value + reach};
-  if (!(reach > 0.0)) {
-    const Interval interval = minos(fitter, best, parameter, {}, k_default_reach * k_default_reach);
-    range = {interval.lower.value, interval.upper.value};
-  }
-  range[0] = std::max(range[0], declared.lower);
-  range[1] = std::min(range[1], declared.upper);
-  if (!(range[0] < range[1])) range = {declared.lower, declared.upper};
-  return range;
-}
-
-std::vector<double> evenly(const std::array<double, 2>& range, long points) {
-  std::vector<double> values(static_cast<std::size_t>(points));
-  for (long i = 0; i < points; ++i) {
-    const double fraction = static_cast<double>(i) / static_cast<double>(points - 1);
-    values[static_cast<std::size_t>(i)] = range[0] + fraction * (range[1] - range[0]);
-  }
-  values.back() = range[1];
-  return values;
-}
-
 std::vector<double> scan_values(const ScanArguments& options, Fitter& fitter, const FitResult& best,
                                 std::size_t parameter) {
   const Parameter& declared = fitter.model().spec().parameters[parameter];
@@ -109,7 +83,7 @@ std::vector<double> scan_values(const ScanArguments& options, Fitter& fitter, co
     check_within_bounds(declared, {options.range->begin(), options.range->end()}, "--range");
   }
   const std::array<double, 2> range =
-      options.range ? *options.range : default_range(fitter, best, parameter);
+      options.range ? *options.range : scan_range(fitter, best, parameter, k_default_reach);
   return evenly(range, options.points.value_or(k_default_points));
 }
 

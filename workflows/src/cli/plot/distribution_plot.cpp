@@ -90,6 +90,7 @@ Legend legend_of(const ChannelPlot& plot, const PlotStyle& style, double width) 
   } else {
     legend.rows = entries;
   }
+  legend.characters = std::min(legend.characters, longest);
   return legend;
 }
 
@@ -223,6 +224,15 @@ std::vector<std::string> lines_of(const ChannelPlot& plot, const PlotStyle& styl
   return lines;
 }
 
+/// Whether lines have room on the left of the legend.
+bool lines_fit(const std::vector<std::string>& lines, const Legend& legend, double width) {
+  constexpr double k_sample = 52.0;
+  const double column = k_sample + cli::k_character * static_cast<double>(legend.characters);
+  const double left = width - column * static_cast<double>(legend.columns) - 30.0;
+  return std::all_of(lines.begin(), lines.end(),
+                     [left](const std::string& line) { return cli::text_width(line) < left; });
+}
+
 std::string frame_of(const Picture& page, const Frame& frame, const ChannelPlot& plot) {
   return cli::margins(page, frame) + "unset key\n" +
          fmt::format("set xrange [{}:{}]\n", number(plot.edges.front()), number(plot.edges.back()));
@@ -317,8 +327,10 @@ std::string channel_script(const Picture& page, const Cell& cell, const ChannelP
                            const PlotStyle& style, bool logarithmic, bool only) {
   const std::vector<std::string> lines = lines_of(plot, style, only);
   const Legend legend = legend_of(plot, style, cell.main.width());
-  const double rows = std::max(k_legend_row * static_cast<double>(legend.rows),
-                               26.0 * static_cast<double>(lines.size()));
+  const double legend_height = k_legend_row * static_cast<double>(legend.rows);
+  const double lines_height = 26.0 * static_cast<double>(lines.size());
+  const bool beside = lines_fit(lines, legend, cell.main.width());
+  const double rows = beside ? std::max(legend_height, lines_height) : legend_height + lines_height;
   const double room = std::min((rows + 30.0) / cell.main.height(), 0.55);
   const Ranges ranges = ranges_of(plot, room, logarithmic);
   const double label = label_position(cell.main, ranges, logarithmic);
@@ -326,7 +338,7 @@ std::string channel_script(const Picture& page, const Cell& cell, const ChannelP
   std::string text = cli::data_block(cell.steps, step_rows(plot)) +
                      cli::data_block(cell.points, point_rows(plot, ranges)) + ticks(plot) +
                      separators(plot, 1.0 - room) + cli::heading(page, cell.main, style) +
-                     cli::inner_lines(page, cell.main, lines) +
+                     cli::inner_lines(page, cell.main, lines, beside ? 0.0 : legend_height) +
                      cli::text_at(page, label, 0.5 * (cell.main.top + cell.main.bottom),
                                   events_label(plot), "center rotate by 90");
   text += main_panel(page, cell, plot, ranges, legend, style, logarithmic) + "unset label\n";

@@ -142,10 +142,8 @@ Picture picture(const GoodnessOfFitPlot& plot, const PlotStyle& style) {
                     cli::k_palette[0], cli::k_palette[0]));
   }
   if (plot.degrees_of_freedom > 0) {
-    parts.push_back(
-        fmt::format("{} with lines lc rgb 'black' lw 2 title 'χ^{{2}}, {} degrees of "
-                    "freedom'",
-                    curve(plot, bins), plot.degrees_of_freedom));
+    parts.push_back(fmt::format("{} with lines lc rgb 'black' lw 2 title 'χ^{{2}} for {} d.o.f.'",
+                                curve(plot, bins), plot.degrees_of_freedom));
   }
   parts.push_back(
       fmt::format("NaN with lines lc rgb '{}' lw 2.5 title 'Data'", cli::k_signal_colour));

@@ -63,10 +63,10 @@ std::string band_plot(const std::vector<BandPoint>& points, double floor, const 
 
 std::string confidence(double level) { return cli::brief(100.0 * (1.0 - level), 4) + " % CL"; }
 
-/// "expected 1.20@^{+0.5}_{-0.3}"
+/// "1.20 +0.50 −0.30"
 std::string expected_text(const std::array<double, 5>& band) {
   const int decimals = cli::decimals_for(std::min(band[3] - band[2], band[2] - band[1]));
-  return fmt::format("{}@^{{/*0.85 +{}}}_{{/*0.85 −{}}}", cli::fixed_point(band[2], decimals),
+  return fmt::format("{} +{} −{}", cli::fixed_point(band[2], decimals),
                      cli::fixed_point(band[3] - band[2], decimals),
                      cli::fixed_point(band[2] - band[1], decimals));
 }
@@ -149,7 +149,7 @@ Picture picture(const ClsPlot& plot, const PlotStyle& style) {
   std::string texts;
   for (std::size_t i = 0; i < lines.size(); ++i) {
     texts += cli::text_at(page, frame.right - 18.0,
-                          frame.top + 145.0 + 26.0 * static_cast<double>(i), lines[i], "right");
+                          frame.top + 165.0 + 26.0 * static_cast<double>(i), lines[i], "right");
   }
   const double low = plot.logarithmic ? k_lowest : 0.0;
   page.script = band_data(plot.points) + cli::margins(page, frame) +

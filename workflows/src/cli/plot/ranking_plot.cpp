@@ -20,7 +20,7 @@ constexpr double k_frame = 460.0;
 constexpr double k_margin = 30.0;
 constexpr double k_below = 62.0;
 /// Legend, label and numbers of the upper axis.
-constexpr double k_above = 112.0;
+constexpr double k_above = 122.0;
 constexpr double k_small = 0.9;
 constexpr double k_value_column = 130.0;
 constexpr std::size_t k_name = 44;
@@ -110,11 +110,11 @@ std::string outlined(const char* colour) {
 
 /// Entries of the legend in the order of the plot: two columns, then the pull.
 std::string plot_command(const RankingPlot& plot) {
-  std::string text = "plot " + box("6", filled(cli::k_up_colour), "title 'post-fit, θ̂ + Δθ̂'") +
-                     box("7", filled(cli::k_down_colour), "title 'post-fit, θ̂ − Δθ̂'");
+  std::string text = "plot " + box("6", filled(cli::k_up_colour), "title 'post-fit, +1σ'") +
+                     box("7", filled(cli::k_down_colour), "title 'post-fit, −1σ'");
   if (plot.prefit) {
-    text += box("4", outlined("#1a4f80"), "title 'pre-fit, θ̂ + Δθ'") +
-            box("5", outlined("#8a5a00"), "title 'pre-fit, θ̂ − Δθ'");
+    text += box("4", outlined("#1a4f80"), "title 'pre-fit, +1σ'") +
+            box("5", outlined("#8a5a00"), "title 'pre-fit, −1σ'");
   }
   text += "'' using 2:1:3 with xerrorbars ls 1 pointsize 0.8 title 'Pull'\n";
   return text.replace(text.find("''"), 2, "$ranking");

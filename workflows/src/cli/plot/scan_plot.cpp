@@ -30,14 +30,14 @@ std::vector<std::vector<double>> rows_of(const std::vector<std::pair<double, dou
 double upper_end(const ScanPlot& plot) {
   double top = 1.5;
   for (const auto& [x, y] : plot.points) top = std::max(top, y);
-  return 1.12 * std::min(top, k_highest);
+  return 1.28 * std::min(top, k_highest);
 }
 
 /// Horizontal lines at one and two standard deviations, if the scan reaches them.
 std::string sigma_lines(double top) {
   std::string text;
   for (const int sigma : {1, 2, 3}) {
-    if (sigma * sigma >= top) break;
+    if (sigma * sigma >= 0.96 * top) break;
     text += fmt::format(
         "set arrow from graph 0,first {0} to graph 1,first {0} nohead lc rgb '#707070' dt 2 lw 1 "
         "back\nset label '{1}σ' at graph 0.985,first {0} right offset 0,0.5 textcolor rgb "
@@ -65,9 +65,8 @@ std::string result_line(const ScanPlot& plot, const PlotStyle& style) {
     const double down = plot.best - plot.interval->first;
     const double up = plot.interval->second - plot.best;
     const int decimals = cli::decimals_for(std::min(up, down) > 0.0 ? std::min(up, down) : up);
-    return fmt::format("{} = {}@^{{/*0.85 +{}}}_{{/*0.85 −{}}}", name,
-                       cli::fixed_point(plot.best, decimals), cli::fixed_point(up, decimals),
-                       cli::fixed_point(down, decimals));
+    return fmt::format("{} = {} +{} −{}", name, cli::fixed_point(plot.best, decimals),
+                       cli::fixed_point(up, decimals), cli::fixed_point(down, decimals));
   }
   if (!plot.error) return fmt::format("{} = {}", name, cli::brief(plot.best, 4));
   const int decimals = cli::decimals_for(*plot.error);
@@ -109,7 +108,7 @@ Picture picture(const ScanPlot& plot, const PlotStyle& style) {
                 sigma_lines(high) + interval_lines(plot) +
                 fmt::format(
                     "set yrange [0:{}]; set mxtics; set mytics\nset autoscale xfix\n"
-                    "set key top center Left reverse spacing 1.2 samplen 2\n",
+                    "set key top right Left reverse spacing 1.2 samplen 2\n",
                     number(high));
   page.script += plot.points.empty() ? "plot NaN notitle"
                                      : fmt::format(

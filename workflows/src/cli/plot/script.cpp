@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fmt/format.h>
 
 #include "cli/text.hpp"
@@ -16,6 +17,15 @@ constexpr double k_line = 24.0;
 
 std::string bold(const std::string& title) {
   return title.empty() ? "" : fmt::format("{{/:Bold*{} {}}}", k_title_size, title);
+}
+
+/// About the width in Helvetica, in units of the size of the font.
+double character_width(char c) {
+  const auto code = static_cast<unsigned char>(c);
+  if ((code & 0xC0U) == 0x80U) return 0.0;  // goes on with a character that was counted
+  if (std::strchr("iljtfI.,:;|'![]() ", c) != nullptr) return 0.31;
+  if (std::strchr("mwMW@%", c) != nullptr) return 0.88;
+  return c >= 'A' && c <= 'Z' ? 0.7 : 0.56;
 }
 
 bool heading_fits(const PlotStyle& style, double width) {
@@ -42,21 +52,21 @@ std::string label_of(const PlotStyle& style, const std::string& name, std::size_
 }
 
 double text_width(const std::string& markup, double size) {
-  std::string visible;
-  bool font = false;  // between "{/" and the blank after the font's name
+  double width = 0.0;  // in units of the size of the font
+  bool font = false;   // between "{/" and the blank after the font's name
   for (std::size_t i = 0; i < markup.size(); ++i) {
     const char c = markup[i];
     if (font) {
       font = c != ' ';
     } else if (c == '\\' && i + 1 < markup.size()) {
-      visible += markup[++i];
+      width += character_width(markup[++i]);
     } else if (c == '{') {
       font = i + 1 < markup.size() && markup[i + 1] == '/';
     } else if (c != '}' && c != '^' && c != '_') {
-      visible += c;
+      width += character_width(c);
     }
   }
-  return static_cast<double>(display_width(visible)) * k_character * size / k_font_size;
+  return width * size;
 }
 
 std::string sized(const std::string& markup, double factor) {
@@ -106,11 +116,11 @@ double heading_height(const PlotStyle& style, double width) {
 }
 
 std::string inner_lines(const Picture& page, const Frame& frame,
-                        const std::vector<std::string>& markup) {
+                        const std::vector<std::string>& markup, double below) {
   std::string text;
   for (std::size_t i = 0; i < markup.size(); ++i) {
     text += text_at(page, frame.left + 18.0,
-                    frame.top + 0.9 * k_line + k_line * static_cast<double>(i), markup[i]);
+                    frame.top + below + 0.9 * k_line + k_line * static_cast<double>(i), markup[i]);
   }
   return text;
 }

@@ -61,9 +61,10 @@ std::string heading(const Picture& page, const Frame& frame, const PlotStyle& st
 double heading_width(const PlotStyle& style);
 /// What heading() needs above a frame of that width.
 double heading_height(const PlotStyle& style, double width);
-/// Lines of text inside a frame, from its left upper corner down; names as they are.
+/// Lines of text inside a frame, from its left upper corner down.
+/// \param below distance of the first one from the upper edge
 std::string inner_lines(const Picture& page, const Frame& frame,
-                        const std::vector<std::string>& markup);
+                        const std::vector<std::string>& markup, double below = 0.0);
 /// 1, 2 or 5 times a power of ten so that `range` has about `count` steps.
 double tick_step(double range, double count);
 
