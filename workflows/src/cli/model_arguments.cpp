@@ -273,12 +273,19 @@ Json load_document(Command& command, const WorkspaceArguments& options) {
   return document;
 }
 
-Workspace load_workspace(Command& command, const WorkspaceArguments& options) {
-  const Json document = load_document(command, options);
+namespace {
+
+Workspace checked_workspace(Command& command, const Json& document) {
   Warnings warnings;
   Workspace workspace = parse_workspace(document, &warnings);
   command.warn_all(warnings, ErrorKind::workspace);
   return workspace;
+}
+
+}  // namespace
+
+Workspace load_workspace(Command& command, const WorkspaceArguments& options) {
+  return checked_workspace(command, load_document(command, options));
 }
 
 ModelOptions model_options(const ModelArguments& options) {
@@ -307,7 +314,11 @@ ModelSpec load_spec(Command& command, const Workspace& workspace, const ModelOpt
 }
 
 LoadedModel load_model(Command& command, const ModelArguments& options) {
-  const Workspace workspace = load_workspace(command, options);
+  return load_model(command, options, load_document(command, options));
+}
+
+LoadedModel load_model(Command& command, const ModelArguments& options, const Json& document) {
+  const Workspace workspace = checked_workspace(command, document);
   ModelSpec spec = load_spec(command, workspace, model_options(options));
   if (!options.parameters.empty()) apply_parameters_file(command, options.parameters, spec);
   for (const std::string& text : options.fixed) apply_fix(text, spec);

@@ -75,6 +75,8 @@ ModelOptions model_options(const ModelArguments& options);
 ModelSpec load_spec(Command& command, const Workspace& workspace, const ModelOptions& options);
 /// Reads, builds and compiles, and makes the data. \throws Error
 LoadedModel load_model(Command& command, const ModelArguments& options);
+/// The same from a document that was loaded before. \throws Error
+LoadedModel load_model(Command& command, const ModelArguments& options, const Json& document);
 
 /// Names of all parameters.
 std::vector<std::string> parameter_names(const ModelSpec& spec);

@@ -52,6 +52,7 @@ const std::vector<Verb>& verbs() {
       {"cls", "Observed and expected CLs of one signal strength", run_cls},
       {"discovery", "Significance of a signal, observed and expected", run_discovery},
       {"limit", "Upper limit on the signal strength, observed and expected", run_limit},
+      {"report", "One HTML page with everything about the fit of a workspace", run_report},
       {"combine", "Join two workspaces into one", run_combine},
       {"prune", "Remove channels, samples, modifiers or measurements", run_prune},
       {"rename", "Rename channels, samples, modifiers or measurements", run_rename},
