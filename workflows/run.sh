@@ -4,8 +4,8 @@
 # usage: workflows/run.sh [OUTPUT_FOLDER]
 #
 # From a fresh Debian or Ubuntu machine to a result: installs what is missing, builds `slalom`
-# (release), fits the four-lepton example and leaves the fit and a plot in OUTPUT_FOLDER (default:
-# `out` in the project). Running it again takes a second.
+# (release), fits the four-lepton example and leaves fits, plots and a report in OUTPUT_FOLDER
+# (default: `out` in the project). Running it again takes a second.
 set -euo pipefail
 case ${1:-} in -h|--help) sed -n '4,8s/^# \{0,1\}//p' "$0"; exit 0 ;; esac
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -30,17 +30,20 @@ note "the same with the ZZ normalisation floating"
 "$slalom" fit "$workspace" --measurement zz_floating --minos mu </dev/null
 "$slalom" discovery "$workspace" --measurement zz_floating </dev/null
 
-# The numbers again for programs, and the picture.
+# The numbers again for programs, the pictures, and everything on one page.
+texts=(--axis 'four_leptons:m_{4ℓ} [GeV]:70:181' --label hzz_mH125 'H → ZZ* → 4ℓ (125 GeV)'
+       --label zz 'ZZ* → 4ℓ' --label ttbar 'tt̄' --label dy 'Z + X' --label mu 'μ'
+       --title 'CMS Open Data' --note '2.3 fb^{-1} (7 TeV) + 11.6 fb^{-1} (8 TeV)')
 for measurement in backgrounds_fixed zz_floating; do
   "$slalom" fit "$workspace" --measurement "$measurement" --minos mu --quiet \
-    --plot "$out/h4l_$measurement.svg" --axis 'four_leptons:m_{4ℓ} [GeV]:70:181' \
-    --label hzz_mH125 'H → ZZ* → 4ℓ (125 GeV)' --label zz 'ZZ* → 4ℓ' --label ttbar 'tt̄' \
-    --label dy 'Z + X' --title 'CMS Open Data' \
-    --note '2.3 fb^{-1} (7 TeV) + 11.6 fb^{-1} (8 TeV)' \
-    -o "$out/h4l_$measurement.json" </dev/null
+    --plot "$out/h4l_$measurement.svg" "${texts[@]}" -o "$out/h4l_$measurement.json" </dev/null
 done
+note "the report"
+"$slalom" report "$workspace" --measurement zz_floating --quiet "${texts[@]}" \
+  -o "$out/h4l_report.html" </dev/null
 
 note "results"
 printf '    %s\n' "$out/h4l_backgrounds_fixed.json and h4l_zz_floating.json (the fits)" \
                   "$out/h4l_backgrounds_fixed.svg and h4l_zz_floating.svg (data and fitted model)" \
+                  "$out/h4l_report.html (everything about the second fit, for a browser)" \
                   "try also: $slalom --help"

@@ -324,4 +324,29 @@ TEST_CASE("the main job from the shell", "[integration][program]") {
   REQUIRE(is_one_document(floating.out));
 }
 
+TEST_CASE("plots and the report are files beside the result", "[integration][program]") {
+  if (std::system("gnuplot --version > /dev/null 2>&1") != 0) return;
+  const TemporaryFolder folder;
+  const Result gof = shell(folder, "slalom gof " + k_h4l + " --toys 20 --json --plot gof.png");
+  CHECK(gof.code == 0);
+  CHECK(is_one_document(gof.out));
+  CHECK(text_of(folder.path("gof.png")).substr(1, 3) == "PNG");
+  const Result ranking =
+      shell(folder, "slalom ranking " + k_h4l + " --measurement zz_floating --plot ranking.pdf");
+  CHECK(ranking.code == 0);
+  CHECK(text_of(folder.path("ranking.pdf")).substr(0, 4) == "%PDF");
+  const Result limit = shell(folder, "slalom limit " + k_h4l + " --plot limit.svg");
+  CHECK(limit.code == 0);
+  CHECK(contains(text_of(folder.path("limit.svg")), "</svg>"));
+  const Result report =
+      shell(folder, "SOURCE_DATE_EPOCH=0 slalom report " + k_h4l + " -o report.html");
+  CHECK(report.code == 0);
+  CHECK(report.err.empty());
+  const std::string page = text_of(folder.path("report.html"));
+  CHECK(contains(page, "1970-01-01 00:00 UTC"));
+  CHECK(contains(page, "mu = 0.922"));
+  CHECK(contains(page, "3.27 σ"));
+  CHECK(contains(page, "</html>"));
+}
+
 #endif

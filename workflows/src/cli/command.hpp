@@ -51,6 +51,8 @@ class Command {
   /// \throws Error (usage) also for more than one form of output
   bool parse();
 
+  /// The arguments after the name of the verb.
+  const std::vector<std::string>& words() const { return words_; }
   /// Text of a file; `-` is the input stream, which can be read once. \throws Error (io, usage)
   std::string read(const std::string& path);
   /// Document of a file, with the path (or <stdin>) in its errors. \throws Error (io, json, usage)
@@ -115,6 +117,7 @@ int run_validate(Command& command);
 int run_logpdf(Command& command);
 int run_expected(Command& command);
 int run_fit(Command& command);
+int run_report(Command& command);
 int run_scan(Command& command);
 int run_ranking(Command& command);
 int run_breakdown(Command& command);

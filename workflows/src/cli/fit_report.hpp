@@ -43,6 +43,20 @@ std::string fit_csv(const FitReport& report);
 /// "mu = 0.922 +- 0.397", with as many digits as the uncertainty deserves.
 std::string parameter_summary(const FitReport& report, std::size_t parameter);
 
+/// Best value and uncertainty, "+- 0.12" or "+0.13 -0.11", with as many digits as it deserves; the
+/// second text is empty for a parameter without uncertainty.
+std::pair<std::string, std::string> parameter_value(const FitReport& report, std::size_t parameter);
+/// "fixed", "at bound", "pulled", "over-constrained", or nothing.
+std::string parameter_mark(const FitReport& report, std::size_t parameter);
+
+/// Parameters that a table shows, in its order.
+struct ParameterRows {
+  std::vector<std::size_t> shown;  ///< indices
+  std::size_t hidden = 0;          ///< per-bin parameters that were left out
+};
+/// The POI, then free parameters, then constrained ones, then per-bin ones that moved, or all.
+ParameterRows parameter_rows(const FitReport& report, bool all);
+
 /// What the table shows.
 struct FitTableOptions {
   bool all = false;     ///< per-bin parameters that did not move as well

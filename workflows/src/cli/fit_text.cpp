@@ -26,19 +26,6 @@ bool is_binwise(ModifierType type) {
          type == ModifierType::shapefactor;
 }
 
-std::string mark_of(const FitReport& report, std::size_t i) {
-  if (report.result.fixed[i]) return "fixed";
-  if (report.result.at_bound[i]) return "at bound";
-  const auto& pull = report.pulls[i];
-  if (!pull) return "";
-  std::string mark;
-  if (std::abs(pull->pull) > k_strong_pull) mark = "pulled";
-  if (pull->constraint > 0.0 && pull->constraint < k_strong_constraint) {
-    mark += mark.empty() ? "over-constrained" : ", over-constrained";
-  }
-  return mark;
-}
-
 /// Whether a per-bin parameter deserves a line of the table.
 bool moved(const FitReport& report, std::size_t i) {
   if (report.result.fixed[i]) return false;
@@ -78,27 +65,8 @@ std::string scale_line() {
   return line;
 }
 
-/// Best value and uncertainty with as many digits as the uncertainty deserves.
-std::pair<std::string, std::string> value_and_error(const FitReport& report, std::size_t i) {
-  const double value = report.result.parameters[i];
-  const double error = report.covariance.errors[i];
-  const auto interval = report.minos.find(i);
-  if (interval != report.minos.end()) {
-    const double down = interval->second.lower.value - value;
-    const double up = interval->second.upper.value - value;
-    const int decimals =
-        decimals_for(std::min(up, -down) > 0.0 ? std::min(up, -down) : std::max(up, -down));
-    return {fixed_point(value, decimals),
-            fmt::format("+{} {}", fixed_point(up, decimals),
-                        down == 0.0 ? "-0" : fixed_point(down, decimals))};
-  }
-  if (error == 0.0) return {brief(value), ""};
-  const int decimals = decimals_for(error);
-  return {fixed_point(value, decimals), "+- " + fixed_point(error, decimals)};
-}
-
 void add_parameter(const FitReport& report, std::size_t i, Table& table) {
-  const auto [value, error] = value_and_error(report, i);
+  const auto [value, error] = parameter_value(report, i);
   std::vector<std::string> row{shorten(report.spec().parameters[i].name, k_name_width), value,
                                error};
   const auto& pull = report.pulls[i];
@@ -109,42 +77,12 @@ void add_parameter(const FitReport& report, std::size_t i, Table& table) {
   } else {
     row.insert(row.end(), {"", "", ""});
   }
-  row.push_back(mark_of(report, i));
+  row.push_back(parameter_mark(report, i));
   table.row(std::move(row));
 }
 
-struct Rows {
-  std::vector<std::size_t> shown;
-  std::size_t hidden = 0;
-};
-
-/// The POI, then free parameters, then constrained ones, then what is left of per-bin parameters.
-Rows rows_of(const FitReport& report, bool all) {
-  const ModelSpec& spec = report.spec();
-  Rows rows;
-  if (spec.poi) rows.shown.push_back(*spec.poi);
-  std::vector<std::size_t> constrained;
-  std::vector<std::size_t> binwise;
-  for (const ParameterSet& set : spec.sets) {
-    for (std::size_t i = set.first; i < set.first + set.size; ++i) {
-      if (spec.poi == i) continue;
-      if (!is_binwise(set.type)) {
-        const bool free = spec.parameters[i].constraint == ConstraintType::none;
-        (free ? rows.shown : constrained).push_back(i);
-      } else if (all || moved(report, i) || report.minos.contains(i)) {
-        binwise.push_back(i);
-      } else {
-        ++rows.hidden;
-      }
-    }
-  }
-  rows.shown.insert(rows.shown.end(), constrained.begin(), constrained.end());
-  rows.shown.insert(rows.shown.end(), binwise.begin(), binwise.end());
-  return rows;
-}
-
 std::string parameter_table(const FitReport& report, bool all) {
-  const Rows rows = rows_of(report, all);
+  const ParameterRows rows = parameter_rows(report, all);
   Table table("lrlrrll");
   table.row({"parameter", "value", "error", "pull", "constraint", scale_line(), ""});
   for (const std::size_t i : rows.shown) add_parameter(report, i, table);
@@ -199,8 +137,8 @@ std::string poi_line(const FitReport& report) {
     line += fmt::format("   68.3 % interval [{}, {}]{}", fixed_point(lower.value, decimals),
                         fixed_point(upper.value, decimals),
                         lower.at_bound || upper.at_bound ? " (ends at a bound)" : "");
-  } else if (!mark_of(report, i).empty()) {
-    line += " (" + mark_of(report, i) + ")";
+  } else if (!parameter_mark(report, i).empty()) {
+    line += " (" + parameter_mark(report, i) + ")";
   }
   return line + "\n\n";
 }
@@ -239,8 +177,63 @@ std::string summary(const FitReport& report, bool colour) {
 
 }  // namespace
 
+std::string parameter_mark(const FitReport& report, std::size_t i) {
+  if (report.result.fixed[i]) return "fixed";
+  if (report.result.at_bound[i]) return "at bound";
+  const auto& pull = report.pulls[i];
+  if (!pull) return "";
+  std::string mark;
+  if (std::abs(pull->pull) > k_strong_pull) mark = "pulled";
+  if (pull->constraint > 0.0 && pull->constraint < k_strong_constraint) {
+    mark += mark.empty() ? "over-constrained" : ", over-constrained";
+  }
+  return mark;
+}
+
+std::pair<std::string, std::string> parameter_value(const FitReport& report, std::size_t i) {
+  const double value = report.result.parameters[i];
+  const double error = report.covariance.errors[i];
+  const auto interval = report.minos.find(i);
+  if (interval != report.minos.end()) {
+    const double down = interval->second.lower.value - value;
+    const double up = interval->second.upper.value - value;
+    const int decimals =
+        decimals_for(std::min(up, -down) > 0.0 ? std::min(up, -down) : std::max(up, -down));
+    return {fixed_point(value, decimals),
+            fmt::format("+{} {}", fixed_point(up, decimals),
+                        down == 0.0 ? "-0" : fixed_point(down, decimals))};
+  }
+  if (error == 0.0) return {brief(value), ""};
+  const int decimals = decimals_for(error);
+  return {fixed_point(value, decimals), "+- " + fixed_point(error, decimals)};
+}
+
+ParameterRows parameter_rows(const FitReport& report, bool all) {
+  const ModelSpec& spec = report.spec();
+  ParameterRows rows;
+  if (spec.poi) rows.shown.push_back(*spec.poi);
+  std::vector<std::size_t> constrained;
+  std::vector<std::size_t> binwise;
+  for (const ParameterSet& set : spec.sets) {
+    for (std::size_t i = set.first; i < set.first + set.size; ++i) {
+      if (spec.poi == i) continue;
+      if (!is_binwise(set.type)) {
+        const bool free = spec.parameters[i].constraint == ConstraintType::none;
+        (free ? rows.shown : constrained).push_back(i);
+      } else if (all || moved(report, i) || report.minos.contains(i)) {
+        binwise.push_back(i);
+      } else {
+        ++rows.hidden;
+      }
+    }
+  }
+  rows.shown.insert(rows.shown.end(), constrained.begin(), constrained.end());
+  rows.shown.insert(rows.shown.end(), binwise.begin(), binwise.end());
+  return rows;
+}
+
 std::string parameter_summary(const FitReport& report, std::size_t parameter) {
-  const auto [value, error] = value_and_error(report, parameter);
+  const auto [value, error] = parameter_value(report, parameter);
   const std::string& name = report.spec().parameters[parameter].name;
   return fmt::format("{} = {}{}{}", name, value, error.empty() ? "" : " ", error);
 }

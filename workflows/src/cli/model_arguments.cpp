@@ -279,12 +279,19 @@ Json load_document(Command& command, const WorkspaceArguments& options) {
   return document;
 }
 
-Workspace load_workspace(Command& command, const WorkspaceArguments& options) {
-  const Json document = load_document(command, options);
+namespace {
+
+Workspace checked_workspace(Command& command, const Json& document) {
   Warnings warnings;
   Workspace workspace = parse_workspace(document, &warnings);
   command.warn_all(warnings, ErrorKind::workspace);
   return workspace;
+}
+
+}  // namespace
+
+Workspace load_workspace(Command& command, const WorkspaceArguments& options) {
+  return checked_workspace(command, load_document(command, options));
 }
 
 ModelOptions model_options(const ModelArguments& options) {
@@ -326,7 +333,11 @@ void apply_point(const ModelArguments& options, const Json& parameters, ModelSpe
 }
 
 LoadedModel load_model(Command& command, const ModelArguments& options) {
-  const Workspace workspace = load_workspace(command, options);
+  return load_model(command, options, load_document(command, options));
+}
+
+LoadedModel load_model(Command& command, const ModelArguments& options, const Json& document) {
+  const Workspace workspace = checked_workspace(command, document);
   ModelSpec spec = load_spec(command, workspace, model_options(options));
   apply_point(options, read_parameters(command, options), spec);
   const std::string measurement = find_measurement(workspace, options.measurement).name;

@@ -6,6 +6,8 @@
 #include <set>
 
 #include "cli/suggest.hpp"
+#include "cli/text.hpp"
+#include "slalom/core/yields.hpp"
 
 namespace slalom::cli {
 
@@ -18,80 +20,123 @@ std::vector<std::string> drawn_names(const ModelSpec& spec) {
     names.insert(channel.name);
     for (const SampleSpec& sample : channel.samples) names.insert(sample.name);
   }
+  for (const Parameter& parameter : spec.parameters) names.insert(parameter.name);
   return {names.begin(), names.end()};
 }
 
-/// The options that only make sense together with --plot.
-const char* needless_option(const PlotArguments& options) {
-  if (!options.axes.empty()) return "--axis";
-  if (!options.labels.empty()) return "--label";
-  if (!options.title.empty()) return "--title";
-  if (!options.note.empty()) return "--note";
-  return options.logarithmic ? "--log" : nullptr;
-}
-
-/// Text that gnuplot's markup leaves as it is.
-std::string without_markup(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (std::string("_^{}@&~\\").find(c) != std::string::npos) escaped += '\\';
-    escaped += c;
-  }
-  return escaped;
+void needs_plot(bool given, const char* option) {
+  if (given) throw Error(ErrorKind::usage, "needs --plot", option);
 }
 
 }  // namespace
 
-void declare_plot(Command& command, PlotArguments& options) {
+void declare_plot(Command& command, PlotArguments& options, const std::string& what) {
+  command.arguments.group("Plot");
+  command.arguments.text("--plot", options.file, "FILE",
+                         fmt::format("Draw {} with gnuplot into FILE (.svg, .png, .pdf)", what));
+  declare_texts(command, options);
+}
+
+void declare_texts(Command& command, PlotArguments& options) {
   Arguments& arguments = command.arguments;
-  arguments.group("Plot");
-  arguments.text("--plot", options.file, "FILE",
-                 "Draw data and fitted model of every channel with gnuplot into FILE (.svg, .png, "
-                 ".pdf)");
+  arguments.pairs("--label", options.labels, "NAME TEXT",
+                  "Text for a sample, channel or parameter in place of its name; repeatable");
+  arguments.text("--title", options.title, "TEXT",
+                 "Above the frame on the left; default is the measurement");
+  arguments.text("--note", options.note, "TEXT",
+                 "Above the frame on the right: luminosity and energy");
+}
+
+void declare_distributions(Command& command, DistributionArguments& options) {
+  Arguments& arguments = command.arguments;
   arguments.texts("--axis", options.axes, "CHANNEL:LABEL:LOW:HIGH",
                   "What the bins of a channel stand for, e.g. 'SR:m_{T} [GeV]:0:500'; repeatable");
-  arguments.pairs("--label", options.labels, "NAME TEXT",
-                  "Text for a sample or channel in place of its name; repeatable");
-  arguments.text("--title", options.title, "TEXT", "Above the frame on the left");
-  arguments.text("--note", options.note, "TEXT",
-                 "Above the frame on the right: energy, luminosity");
   arguments.flag("--log", options.logarithmic, "Logarithmic scale of events");
+  arguments.flag("--overview", options.overview,
+                 "The bins of all channels beside each other in one frame");
 }
 
-PlotOptions plot_options(const PlotArguments& options, const ModelSpec& spec) {
-  if (options.file.empty()) {
-    const char* needless = needless_option(options);
-    if (needless != nullptr) throw Error(ErrorKind::usage, "needs --plot", needless);
+void check_plot_file(const std::string& file) {
+  if (!file.empty()) check_plot_format(file);
+}
+
+PlotStyle plot_style(const PlotArguments& options, const LoadedModel& loaded, bool drawn) {
+  if (!drawn) {
+    needs_plot(!options.labels.empty(), "--label");
+    needs_plot(!options.title.empty(), "--title");
+    needs_plot(!options.note.empty(), "--note");
     return {};
   }
-  check_plot_format(options.file);
-  PlotOptions result;
-  for (const std::string& text : options.axes) result.axes.push_back(parse_plot_axis(text, spec));
-  const std::vector<std::string> names = drawn_names(spec);
+  PlotStyle style;
+  const std::vector<std::string> names = drawn_names(loaded.spec());
   for (const auto& [name, text] : options.labels) {
-    if (std::find(names.begin(), names.end(), name) == names.end()) {
-      throw Error(
-          ErrorKind::usage,
-          fmt::format("there is no sample or channel '{}'{}", name, did_you_mean(name, names)),
-          "--label");
+    if (!std::binary_search(names.begin(), names.end(), name)) {
+      throw Error(ErrorKind::usage,
+                  fmt::format("there is no sample, channel or parameter '{}'{}", name,
+                              did_you_mean(name, names)),
+                  "--label");
     }
-    result.labels[name] = text;
+    style.labels[name] = text;
   }
-  result.title = options.title;
-  result.note = options.note;
-  result.logarithmic = options.logarithmic;
-  return result;
+  style.title = options.title.empty() ? without_markup(loaded.measurement) : options.title;
+  style.note = options.note;
+  if (!loaded.asimov_point.empty()) style.lines.emplace_back("Asimov data");
+  return style;
 }
 
-void draw_fit(const FitReport& report, PlotOptions options, const std::string& file) {
-  if (options.title.empty()) options.title = without_markup(report.loaded.measurement);
-  const bool asimov = !report.loaded.asimov_point.empty();
-  if (asimov) options.lines.emplace_back("Asimov data");
-  if (report.spec().poi) options.lines.push_back(parameter_summary(report, *report.spec().poi));
-  if (!report.result.converged()) options.lines.emplace_back("FIT NOT CONVERGED");
-  draw(channel_plots(report.loaded.model, report.result.parameters, report.covariance,
-                     report.loaded.data, options),
-       options, file);
+PlotStyle plot_style(const PlotArguments& options, const LoadedModel& loaded) {
+  check_plot_file(options.file);
+  return plot_style(options, loaded, !options.file.empty());
+}
+
+std::vector<PlotAxis> plot_axes(const DistributionArguments& options, const ModelSpec& spec,
+                                bool drawn) {
+  if (!drawn) {
+    needs_plot(!options.axes.empty(), "--axis");
+    needs_plot(options.logarithmic, "--log");
+    needs_plot(options.overview, "--overview");
+  }
+  std::vector<PlotAxis> axes;
+  for (const std::string& text : options.axes) axes.push_back(parse_plot_axis(text, spec));
+  return axes;
+}
+
+bool try_to_draw(Command& command, const std::string& file, const std::function<Picture()>& make) {
+  if (file.empty()) return true;
+  try {
+    draw(make(), file);
+    return true;
+  } catch (const Error& error) {
+    command.note({"there is no plot: " + error.message(), error.where()});
+    return false;
+  }
+}
+
+DistributionPlot arranged(DistributionPlot plot, const DistributionArguments& options) {
+  if (options.overview) return overview(plot);
+  plot.logarithmic = options.logarithmic;
+  return plot;
+}
+
+DistributionPlot prefit_distributions(const LoadedModel& loaded,
+                                      const std::vector<PlotAxis>& axes) {
+  return distribution_plot(loaded.model, loaded.spec().initial(), prefit_covariance(loaded.model),
+                           loaded.data, axes);
+}
+
+DistributionPlot postfit_distributions(const FitReport& report, const std::vector<PlotAxis>& axes) {
+  return distribution_plot(report.loaded.model, report.result.parameters, report.covariance,
+                           report.loaded.data, axes);
+}
+
+std::vector<std::string> fit_lines(const FitReport& report) {
+  std::vector<std::string> lines;
+  if (!report.loaded.asimov_point.empty()) lines.emplace_back("Asimov data");
+  if (report.spec().poi) {
+    lines.push_back(typeset(parameter_summary(report, *report.spec().poi)));
+  }
+  if (!report.result.converged()) lines.emplace_back("FIT NOT CONVERGED");
+  return lines;
 }
 
 }  // namespace slalom::cli

@@ -75,6 +75,21 @@ std::string fixed_point(double value, int decimals) {
   return zero && text.front() == '-' ? text.substr(1) : text;
 }
 
+std::string typeset(const std::string& text) {
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const bool sign = text[i] == '-' && (i == 0 || text[i - 1] == ' ') && i + 1 < text.size() &&
+                      text[i + 1] >= '0' && text[i + 1] <= '9';
+    if (text.compare(i, 2, "+-") == 0) {
+      result += "±";
+      ++i;
+    } else {
+      result += sign ? "−" : std::string(1, text[i]);
+    }
+  }
+  return result;
+}
+
 void Table::row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
 
 std::string Table::str(std::size_t indent, std::size_t space) const {

@@ -32,6 +32,9 @@ int decimals_for(double error);
 /// A value with that many digits after the point, in exponent form if it would be too wide.
 std::string fixed_point(double value, int decimals);
 
+/// The text with "+-" as a plus-minus sign, and minus signs in place of hyphens before digits.
+std::string typeset(const std::string& text);
+
 /// Rows of cells, padded into columns when printed.
 class Table {
  public:

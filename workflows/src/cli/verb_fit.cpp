@@ -9,7 +9,10 @@
 #include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
+#include "slalom/core/impacts.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/correlation_plot.hpp"
+#include "slalom/workflows/pull_plot.hpp"
 
 namespace slalom::cli {
 
@@ -18,13 +21,45 @@ namespace {
 /// Beyond this many parameters the correlation matrix is left out unless it is asked for.
 constexpr std::size_t k_many_parameters = 400;
 
+/// Correlations below this are not worth a row of the picture, which has at most that many.
+constexpr double k_drawn_correlation = 0.1;
+constexpr std::size_t k_drawn_parameters = 40;
+
 struct FitArguments : ModelArguments {
   std::vector<std::string> minos;
   bool correlation = false;
   bool goodness = false;
   bool all = false;
   PlotArguments plot;
+  DistributionArguments distributions;
+  std::string plot_prefit;
+  std::string plot_pulls;
+  std::string plot_correlation;
+  std::optional<double> threshold;
+
+  bool any_plot() const {
+    return !plot.file.empty() || !plot_prefit.empty() || !plot_pulls.empty() ||
+           !plot_correlation.empty();
+  }
 };
+
+void declare_plots(Command& command, FitArguments& options) {
+  Arguments& arguments = command.arguments;
+  arguments.group("Plots by gnuplot, as .svg, .png or .pdf");
+  arguments.text("--plot", options.plot.file, "FILE", "Data and fitted model of every channel");
+  arguments.text("--plot-prefit", options.plot_prefit, "FILE",
+                 "Data and model at the initial values");
+  arguments.text("--plot-pulls", options.plot_pulls, "FILE",
+                 "Pulls and constraints of nuisance parameters");
+  arguments.text("--plot-correlation", options.plot_correlation, "FILE",
+                 fmt::format("Correlation matrix of at most {} parameters", k_drawn_parameters));
+  arguments.number("--correlation-threshold", options.threshold, "VALUE",
+                   fmt::format("Smallest correlation that keeps a parameter in the picture; "
+                               "default {}",
+                               k_drawn_correlation));
+  declare_texts(command, options.plot);
+  declare_distributions(command, options.distributions);
+}
 
 void declare_fit(Command& command, FitArguments& options) {
   declare_model(command, options);
@@ -43,7 +78,7 @@ void declare_fit(Command& command, FitArguments& options) {
   arguments.flag("--goodness-of-fit", options.goodness,
                  "p-value against the saturated model (asymptotic; see `slalom gof`)");
   arguments.flag("--all", options.all, "Show every per-bin parameter in the table");
-  declare_plot(command, options.plot);
+  declare_plots(command, options);
   command.declare_csv();
 }
 
@@ -122,17 +157,53 @@ void warn_about(Command& command, const FitReport& report) {
   }
 }
 
-/// A plot that cannot be drawn is no reason to lose the fit. \return false then
-bool try_to_draw(Command& command, const FitReport& report, const PlotOptions& options,
-                 const std::string& file) {
-  if (file.empty()) return true;
-  try {
-    draw_fit(report, options, file);
-    return true;
-  } catch (const Error& error) {
-    command.note({"there is no plot: " + error.message(), error.where()});
-    return false;
+void check_plots(const FitArguments& options) {
+  for (const std::string* file :
+       {&options.plot.file, &options.plot_prefit, &options.plot_pulls, &options.plot_correlation}) {
+    check_plot_file(*file);
   }
+  if (options.threshold && options.plot_correlation.empty()) {
+    throw Error(ErrorKind::usage, "needs --plot-correlation", "--correlation-threshold");
+  }
+}
+
+/// Pulls of the constrained parameters that float.
+std::vector<Pull> constrained_pulls(const FitReport& report) {
+  std::vector<Pull> result;
+  for (const std::optional<Pull>& pull : report.pulls) {
+    if (pull) result.push_back(*pull);
+  }
+  return result;
+}
+
+PlotStyle with_line(PlotStyle style, const char* line) {
+  style.lines.insert(style.lines.begin(), line);
+  return style;
+}
+
+/// \return false if one could not be drawn
+bool draw_all(Command& command, const FitArguments& options, const FitReport& report,
+              const PlotStyle& style, const std::vector<PlotAxis>& axes) {
+  PlotStyle fitted = style;
+  fitted.lines = fit_lines(report);
+  bool drawn = try_to_draw(command, options.plot.file, [&] {
+    return picture(arranged(postfit_distributions(report, axes), options.distributions),
+                   with_line(fitted, "Post-fit"));
+  });
+  drawn &= try_to_draw(command, options.plot_prefit, [&] {
+    return picture(arranged(prefit_distributions(report.loaded, axes), options.distributions),
+                   with_line(style, "Pre-fit"));
+  });
+  drawn &= try_to_draw(command, options.plot_pulls, [&] {
+    return picture(pull_plot(report.spec(), constrained_pulls(report)), fitted);
+  });
+  drawn &= try_to_draw(command, options.plot_correlation, [&] {
+    return picture(
+        correlation_plot(report.spec(), report.covariance,
+                         {options.threshold.value_or(k_drawn_correlation), k_drawn_parameters}),
+        fitted);
+  });
+  return drawn;
 }
 
 }  // namespace
@@ -144,12 +215,14 @@ int run_fit(Command& command) {
   if (!command.parse()) return exit_success;
   const LoadedModel loaded = load_model(command, arguments);
   const auto intervals = minos_parameters(arguments, loaded.spec());
-  const PlotOptions plot = plot_options(arguments.plot, loaded.spec());
+  check_plots(arguments);
+  const PlotStyle style = plot_style(arguments.plot, loaded, arguments.any_plot());
+  const auto axes = plot_axes(arguments.distributions, loaded.spec(), arguments.any_plot());
   Fitter fitter = make_fitter(loaded);
   FitReport report{loaded, fitter.fit()};
   const bool few = loaded.model.n_parameters() <= k_many_parameters;
   const bool matrix = arguments.correlation || (command.wants_json() && few);
-  add_uncertainties(fitter, matrix || !arguments.plot.file.empty(), report);
+  add_uncertainties(fitter, matrix || arguments.any_plot(), report);
   warn_about(command, report);
   run_minos(command, fitter, intervals, report);
   if (arguments.goodness) {
@@ -157,7 +230,7 @@ int run_fit(Command& command) {
   }
   const bool converged = all_converged(report);
   if (!command.wants_json()) add_poi_interval(fitter, report);
-  const bool drawn = try_to_draw(command, report, plot, arguments.plot.file);
+  const bool drawn = draw_all(command, arguments, report, style, axes);
   if (!matrix) report.covariance.matrix.clear();
   if (command.wants_json()) {
     command.answer(fit_json(report));

@@ -8,10 +8,12 @@
 #include "cli/command.hpp"
 #include "cli/csv.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/goodness_of_fit.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/goodness_of_fit_plot.hpp"
 #include "slalom/workflows/progress.hpp"
 
 namespace slalom::cli {
@@ -21,6 +23,7 @@ namespace {
 struct GofArguments : ModelArguments {
   std::optional<long> toys;
   bool conditional = false;
+  PlotArguments plot;
 };
 
 void declare_gof(Command& command, GofArguments& options) {
@@ -33,6 +36,7 @@ void declare_gof(Command& command, GofArguments& options) {
                     "p-value from N toys thrown at the best fit, beside the asymptotic one");
   arguments.flag("--fixed-auxiliary", options.conditional,
                  "Toys keep the auxiliary data as they are");
+  declare_plot(command, options.plot, "the statistic of data and toys with the chi2 distribution");
   command.declare_csv();
 }
 
@@ -156,6 +160,7 @@ int run_gof(Command& command) {
     throw Error(ErrorKind::usage, "needs --toys", "--fixed-auxiliary");
   }
   const LoadedModel loaded = load_model(command, arguments);
+  const PlotStyle style = plot_style(arguments.plot, loaded);
   Fitter fitter = make_fitter(loaded);
   FitResult best = fitter.fit();
   GoodnessOfFit fit = goodness_of_fit(loaded.model, loaded.data, best);
@@ -172,6 +177,11 @@ int run_gof(Command& command) {
     bar.clear();
   }
   warn_about(command, report);
+  const bool drawn = try_to_draw(command, arguments.plot.file, [&] {
+    ToyGoodnessOfFit shown = report.toys.value_or(ToyGoodnessOfFit());
+    shown.observed = report.fit;
+    return picture(goodness_of_fit_plot(shown), style);
+  });
   if (command.wants_json()) {
     command.answer(gof_json(report));
   } else if (command.wants_csv()) {
@@ -180,7 +190,8 @@ int run_gof(Command& command) {
     command.answer(gof_text(report));
   }
   if (interruption.requested()) return interruption.exit_code();
-  return report.converged() ? exit_success : exit_not_converged;
+  if (!report.converged()) return exit_not_converged;
+  return drawn ? exit_success : exit_failure;
 }
 
 }  // namespace slalom::cli

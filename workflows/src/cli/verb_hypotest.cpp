@@ -7,10 +7,13 @@
 
 #include "cli/command.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
+#include "cli/scan_points.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/hypotest.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/limit_plot.hpp"
 
 namespace slalom::cli {
 
@@ -23,6 +26,8 @@ struct TestArguments : ModelArguments {
   std::optional<double> level;
   std::string statistic = "qtilde";
   std::string base_distribution = "normal";
+  PlotArguments plot;
+  bool logarithmic = false;
 };
 
 void declare_test(Command& command, TestArguments& options, const char* title) {
@@ -217,6 +222,16 @@ std::string limit_text(const UpperLimit& limit, const std::string& poi) {
                      brief(limit.level), table.str());
 }
 
+/// CLs as a curve, with the limits.
+Picture limit_picture(PreparedTest& test, const UpperLimit& limit, const PlotStyle& style,
+                      bool logarithmic) {
+  const ModelSpec& spec = test.loaded.spec();
+  const Parameter& poi = spec.parameters[*spec.poi];
+  ClsPlot plot = cls_plot(poi.name, cls_curve(test.calculator, poi, limit), limit);
+  plot.logarithmic = logarithmic;
+  return picture(plot, style);
+}
+
 template <typename MakeJson, typename MakeText>
 int answer_test(Command& command, PreparedTest& test, bool converged, const std::string& message,
                 const MakeJson& make_json, const MakeText& make_text) {
@@ -286,10 +301,16 @@ int run_limit(Command& command) {
                            "CLs at the limit; default 0.05 (95 % confidence level)");
   declare_statistic(command, arguments, false);
   declare_base(command, arguments);
-  command.arguments.example("slalom limit workspace.json");
+  declare_plot(command, arguments.plot, "CLs against the signal strength with its bands");
+  command.arguments.flag("--log", arguments.logarithmic, "Logarithmic scale of CLs");
+  command.arguments.example("slalom limit workspace.json --plot limit.svg");
   if (!command.parse()) return exit_success;
+  if (arguments.logarithmic && arguments.plot.file.empty()) {
+    throw Error(ErrorKind::usage, "needs --plot", "--log");
+  }
   PreparedTest test(load_with_poi(command, arguments), arguments);
   warn_if_unsuitable(command, test, arguments);
+  const PlotStyle style = plot_style(arguments.plot, test.loaded);
   const UpperLimit result = test.calculator.upper_limit(arguments.level.value_or(0.05));
   if (result.beyond_bound) {
     command.note({fmt::format("a limit is above the upper bound {} of '{}', which restricts the "
@@ -297,10 +318,14 @@ int run_limit(Command& command) {
                               exact(test.poi().upper), test.poi().name),
                   "limit"});
   }
-  return answer_test(
+  const bool drawn = try_to_draw(command, arguments.plot.file, [&] {
+    return limit_picture(test, result, style, arguments.logarithmic);
+  });
+  const int code = answer_test(
       command, test, result.converged, result.message,
       [&] { return limit_json(result, arguments); },
       [&](const std::string& poi) { return limit_text(result, poi); });
+  return code == exit_success && !drawn ? exit_failure : code;
 }
 
 }  // namespace slalom::cli

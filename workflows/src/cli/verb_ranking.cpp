@@ -9,11 +9,13 @@
 #include "cli/command.hpp"
 #include "cli/csv.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/impacts.hpp"
 #include "slalom/workflows/cli.hpp"
 #include "slalom/workflows/progress.hpp"
+#include "slalom/workflows/ranking_plot.hpp"
 
 namespace slalom::cli {
 
@@ -27,6 +29,7 @@ struct RankingArguments : ModelArguments {
   bool linear = false;
   bool refit = false;
   std::optional<long> max;
+  PlotArguments plot;
 };
 
 void declare_ranking(Command& command, RankingArguments& options) {
@@ -44,6 +47,7 @@ void declare_ranking(Command& command, RankingArguments& options) {
   arguments.integer("--max", options.max, 0, "N",
                     fmt::format("Rows of the table; 0 for all; default {}. JSON and CSV have all",
                                 k_default_rows));
+  declare_plot(command, options.plot, "impacts and pulls of the largest (--max) parameters");
   command.declare_csv();
 }
 
@@ -189,6 +193,14 @@ std::string ranking_text(const Ranking& ranking, std::size_t most) {
   return text;
 }
 
+/// The picture of at most that many parameters; 0 for all.
+Picture ranking_picture(const Ranking& ranking, std::size_t most, const PlotStyle& style) {
+  std::vector<Pull> pulls;
+  for (const Line& line : ranking.lines) pulls.push_back(line.pull);
+  const std::size_t rows = most == 0 ? ranking.lines.size() : most;
+  return picture(ranking_plot(ranking.loaded.spec(), ranking.impacts, pulls, rows), style);
+}
+
 /// One warning per parameter whose re-fits failed, or one for the free fit.
 void warn_about(Command& command, const Ranking& ranking) {
   const Impacts& impacts = ranking.impacts;
@@ -217,6 +229,7 @@ int run_ranking(Command& command) {
   }
   const LoadedModel loaded = load_model(command, arguments);
   const std::size_t target = floating_parameter(loaded.spec(), arguments.parameter);
+  const PlotStyle style = plot_style(arguments.plot, loaded);
   Fitter fitter = make_fitter(loaded);
   const bool refit = !arguments.linear;
   ProgressBar bar(command.progress_stream(), "impacts");
@@ -229,16 +242,19 @@ int run_ranking(Command& command) {
   bar.clear();
   const Ranking ranking{loaded, result, lines_of(loaded, result), refit};
   warn_about(command, ranking);
+  const auto most = static_cast<std::size_t>(arguments.max.value_or(k_default_rows));
+  const bool drawn = try_to_draw(command, arguments.plot.file,
+                                 [&] { return ranking_picture(ranking, most, style); });
   if (command.wants_json()) {
     command.answer(ranking_json(ranking));
   } else if (command.wants_csv()) {
     command.answer(ranking_csv(ranking));
   } else {
-    const long most = arguments.max.value_or(k_default_rows);
-    command.answer(ranking_text(ranking, static_cast<std::size_t>(most)));
+    command.answer(ranking_text(ranking, most));
   }
   if (interruption.requested()) return interruption.exit_code();
-  return result.converged ? exit_success : exit_not_converged;
+  if (!result.converged) return exit_not_converged;
+  return drawn ? exit_success : exit_failure;
 }
 
 }  // namespace slalom::cli

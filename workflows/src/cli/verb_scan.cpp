@@ -8,10 +8,13 @@
 #include "cli/command.hpp"
 #include "cli/csv.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
+#include "cli/scan_points.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/interval.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/scan_plot.hpp"
 
 namespace slalom::cli {
 
@@ -26,6 +29,8 @@ struct ScanArguments : ModelArguments {
   std::optional<std::array<double, 2>> range;
   std::optional<long> points;
   std::vector<double> values;
+  PlotArguments plot;
+  bool parabola = false;
 };
 
 void declare_scan(Command& command, ScanArguments& options) {
@@ -42,6 +47,8 @@ void declare_scan(Command& command, ScanArguments& options) {
                     fmt::format("Number of points; default {}", k_default_points));
   arguments.numbers("--values", options.values, "VALUE",
                     "The points, in place of range and number");
+  declare_plot(command, options.plot, "the profile, with lines at 1 and 2 sigma,");
+  arguments.flag("--parabola", options.parabola, "Draw the parabola of the Hessian as well");
   command.declare_csv();
 }
 
@@ -65,33 +72,6 @@ void check_within_bounds(const Parameter& parameter, const std::vector<double>& 
   }
 }
 
-/// Where a scan ends that the user has not limited: from the error, or from the profile itself
-/// where the best fit lies at a bound and has none.
-std::array<double, 2> default_range(Fitter& fitter, const FitResult& best, std::size_t parameter) {
-  const Parameter& declared = fitter.model().spec().parameters[parameter];
-  const double value = best.parameters[parameter];
-  const double reach = k_default_reach * fitter.errors(best)[parameter];
-  std::array<double, 2> range{value - reach, value + reach};
-  if (!(reach > 0.0)) {
-    const Interval interval = minos(fitter, best, parameter, {}, k_default_reach * k_default_reach);
-    range = {interval.lower.value, interval.upper.value};
-  }
-  range[0] = std::max(range[0], declared.lower);
-  range[1] = std::min(range[1], declared.upper);
-  if (!(range[0] < range[1])) range = {declared.lower, declared.upper};
-  return range;
-}
-
-std::vector<double> evenly(const std::array<double, 2>& range, long points) {
-  std::vector<double> values(static_cast<std::size_t>(points));
-  for (long i = 0; i < points; ++i) {
-    const double fraction = static_cast<double>(i) / static_cast<double>(points - 1);
-    values[static_cast<std::size_t>(i)] = range[0] + fraction * (range[1] - range[0]);
-  }
-  values.back() = range[1];
-  return values;
-}
-
 std::vector<double> scan_values(const ScanArguments& options, Fitter& fitter, const FitResult& best,
                                 std::size_t parameter) {
   const Parameter& declared = fitter.model().spec().parameters[parameter];
@@ -103,8 +83,22 @@ std::vector<double> scan_values(const ScanArguments& options, Fitter& fitter, co
     check_within_bounds(declared, {options.range->begin(), options.range->end()}, "--range");
   }
   const std::array<double, 2> range =
-      options.range ? *options.range : default_range(fitter, best, parameter);
+      options.range ? *options.range : scan_range(fitter, best, parameter, k_default_reach);
   return evenly(range, options.points.value_or(k_default_points));
+}
+
+/// The profile with the interval at one standard deviation, if it can be had.
+Picture scan_picture(Fitter& fitter, const Scan& scan, const PlotStyle& style, bool parabola) {
+  ScanPlot plot = scan_plot(fitter.model().spec(), scan);
+  if (scan.best.converged()) {
+    const double error = fitter.errors(scan.best)[scan.parameter];
+    if (parabola && error > 0.0) plot.error = error;
+    const Interval interval = minos(fitter, scan.best, scan.parameter);
+    if (interval.lower.converged && interval.upper.converged) {
+      plot.interval = {interval.lower.value, interval.upper.value};
+    }
+  }
+  return picture(plot, style);
 }
 
 bool all_converged(const Scan& scan) {
@@ -188,11 +182,18 @@ int run_scan(Command& command) {
   check_consistent(arguments);
   const LoadedModel loaded = load_model(command, arguments);
   const std::size_t parameter = floating_parameter(loaded.spec(), arguments.parameter);
+  if (arguments.parabola && arguments.plot.file.empty()) {
+    throw Error(ErrorKind::usage, "needs --plot", "--parabola");
+  }
+  const PlotStyle style = plot_style(arguments.plot, loaded);
   Fitter fitter = make_fitter(loaded);
   const FitResult free_fit = fitter.fit();
   const std::vector<double> values = scan_values(arguments, fitter, free_fit, parameter);
   const Scan scan = profile_scan(fitter, parameter, values);
   warn_about(command, scan, free_fit, loaded.spec().parameters[parameter].name);
+  const bool drawn = try_to_draw(command, arguments.plot.file, [&] {
+    return scan_picture(fitter, scan, style, arguments.parabola);
+  });
   if (command.wants_json()) {
     command.answer(scan_json(scan, loaded.spec(), loaded.measurement));
   } else if (command.wants_csv()) {
@@ -200,7 +201,8 @@ int run_scan(Command& command) {
   } else {
     command.answer(scan_text(scan, loaded.spec()));
   }
-  return all_converged(scan) ? exit_success : exit_not_converged;
+  if (!all_converged(scan)) return exit_not_converged;
+  return drawn ? exit_success : exit_failure;
 }
 
 }  // namespace slalom::cli

@@ -56,6 +56,7 @@ const std::vector<Verb>& verbs() {
       {"limit", "Upper limit on the signal strength, observed and expected", run_limit},
       {"sensitivity", "What the result hangs on: derivatives by every bin, variation and width",
        run_sensitivity},
+      {"report", "One HTML page with everything about the fit of a workspace", run_report},
       {"combine", "Join two workspaces into one", run_combine},
       {"prune", "Remove channels, samples, modifiers, measurements or small variations", run_prune},
       {"decorrelate", "Split a nuisance parameter by channel, sample or bins", run_decorrelate},

@@ -61,15 +61,6 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-std::string gnuplot_text(const std::string& text) {
-  std::string quoted = "'";
-  for (const char c : one_line(text)) {
-    if (c == '\'') quoted += '\'';
-    quoted += c;
-  }
-  return quoted + "'";
-}
-
 void run_gnuplot(const std::filesystem::path& folder, const std::string& script) {
   const std::string script_path = (folder / "plot.gp").string();
   const std::string log_path = (folder / k_log).string();

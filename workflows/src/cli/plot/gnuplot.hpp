@@ -23,9 +23,6 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-/// A literal for gnuplot: nothing in it is expanded or executed.
-std::string gnuplot_text(const std::string& text);
-
 /// Runs `gnuplot script` in a folder. \throws Error (io) if it is missing or fails
 void run_gnuplot(const std::filesystem::path& folder, const std::string& script);
 

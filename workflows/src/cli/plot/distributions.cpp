@@ -7,7 +7,7 @@
 #include "cli/arguments.hpp"
 #include "cli/suggest.hpp"
 #include "slalom/core/yields.hpp"
-#include "slalom/workflows/plot.hpp"
+#include "slalom/workflows/distribution_plot.hpp"
 
 namespace slalom {
 
@@ -15,7 +15,7 @@ namespace {
 
 /// Colours of the palette; smaller samples beyond it are drawn together.
 constexpr std::size_t k_colours = 9;
-constexpr const char* k_other = "other";
+constexpr const char* k_other = "smaller samples";
 
 /// What is known about one name of a sample, over all channels.
 struct SampleStyle {
@@ -79,19 +79,18 @@ std::vector<SampleStyle> sample_styles(const ModelSpec& spec, const std::vector<
 }
 
 PlotSample& sample_named(std::vector<PlotSample>& samples, const PlotSample& wanted) {
-  const auto found = std::find_if(samples.begin(), samples.end(), [&wanted](const PlotSample& s) {
-    return s.label == wanted.label;
-  });
+  const auto found = std::find_if(samples.begin(), samples.end(),
+                                  [&wanted](const PlotSample& s) { return s.name == wanted.name; });
   if (found != samples.end()) return *found;
   samples.push_back(wanted);
   return samples.back();
 }
 
-void set_axis(ChannelPlot& plot, const PlotOptions& options) {
+void set_axis(ChannelPlot& plot, const std::vector<PlotAxis>& axes) {
   const std::size_t n = plot.total.size();
   double low = 0.5;
   double high = static_cast<double>(n) + 0.5;
-  for (const PlotAxis& axis : options.axes) {
+  for (const PlotAxis& axis : axes) {
     if (axis.channel != plot.channel) continue;
     plot.axis = axis.label;
     low = axis.low;
@@ -105,17 +104,13 @@ void set_axis(ChannelPlot& plot, const PlotOptions& options) {
 
 /// The samples of one channel from bottom to top.
 std::vector<PlotSample> stack_of(const ChannelSpec& channel, std::span<const double> rates,
-                                 const std::vector<SampleStyle>& styles,
-                                 const PlotOptions& options) {
+                                 const std::vector<SampleStyle>& styles) {
   std::vector<PlotSample> stack;
   for (const SampleStyle& style : styles) {
     for (std::size_t s = 0; s < channel.samples.size(); ++s) {
       if (channel.samples[s].name != style.name) continue;
-      const auto label = options.labels.find(style.name);
-      const bool labelled = label != options.labels.end() && !style.merged;
-      const std::string text = style.merged ? k_other : labelled ? label->second : style.name;
-      PlotSample& sample = sample_named(
-          stack, {text, labelled, style.colour, std::vector<double>(channel.n_bins, 0.0)});
+      PlotSample& sample = sample_named(stack, {style.merged ? k_other : style.name, style.colour,
+                                                std::vector<double>(channel.n_bins, 0.0)});
       for (std::size_t k = 0; k < channel.n_bins; ++k) {
         sample.yields[k] += rates[s * channel.n_bins + k];
       }
@@ -155,9 +150,9 @@ PlotAxis parse_plot_axis(const std::string& text, const ModelSpec& spec) {
   return axis;
 }
 
-std::vector<ChannelPlot> channel_plots(const Model& model, std::span<const double> parameters,
-                                       const Covariance& covariance, std::span<const double> data,
-                                       const PlotOptions& options) {
+DistributionPlot distribution_plot(const Model& model, std::span<const double> parameters,
+                                   const Covariance& covariance, std::span<const double> data,
+                                   const std::vector<PlotAxis>& axes) {
   const ModelSpec& spec = model.spec();
   Evaluator evaluator(model);
   const RateErrors errors = rate_errors(model, parameters, covariance);
@@ -165,7 +160,7 @@ std::vector<ChannelPlot> channel_plots(const Model& model, std::span<const doubl
   evaluator.expected_main(parameters, total);
   const std::vector<double> rates = sample_rates(evaluator, parameters);
   const std::vector<SampleStyle> styles = sample_styles(spec, rates);
-  std::vector<ChannelPlot> plots;
+  DistributionPlot plots;
   std::size_t first = 0;
   for (const ChannelSpec& channel : spec.channels) {
     const auto bins_of = [&channel](std::span<const double> values) {
@@ -173,13 +168,41 @@ std::vector<ChannelPlot> channel_plots(const Model& model, std::span<const doubl
       return std::vector<double>(part.begin(), part.end());
     };
     const std::size_t size = channel.samples.size() * channel.n_bins;
-    ChannelPlot plot{channel.name, {}, "", {}, bins_of(total), bins_of(errors.bins), bins_of(data)};
-    plot.samples = stack_of(channel, std::span(rates).subspan(first, size), styles, options);
-    set_axis(plot, options);
-    plots.push_back(std::move(plot));
+    ChannelPlot plot;
+    plot.channel = channel.name;
+    plot.total = bins_of(total);
+    plot.total_error = bins_of(errors.bins);
+    plot.data = bins_of(data);
+    plot.samples = stack_of(channel, std::span(rates).subspan(first, size), styles);
+    set_axis(plot, axes);
+    plots.channels.push_back(std::move(plot));
     first += size;
   }
   return plots;
+}
+
+DistributionPlot overview(const DistributionPlot& plot) {
+  ChannelPlot all;
+  for (const ChannelPlot& channel : plot.channels) {
+    const std::size_t first = all.total.size();
+    const std::size_t size = first + channel.total.size();
+    all.groups.push_back({channel.channel, channel.total.size()});
+    all.total.insert(all.total.end(), channel.total.begin(), channel.total.end());
+    all.total_error.insert(all.total_error.end(), channel.total_error.begin(),
+                           channel.total_error.end());
+    all.data.insert(all.data.end(), channel.data.begin(), channel.data.end());
+    for (const PlotSample& sample : channel.samples) {
+      PlotSample& bins = sample_named(all.samples, {sample.name, sample.colour, {}});
+      bins.yields.resize(first, 0.0);
+      bins.yields.insert(bins.yields.end(), sample.yields.begin(), sample.yields.end());
+    }
+    for (PlotSample& sample : all.samples) sample.yields.resize(size, 0.0);
+  }
+  // Largest colour index, i.e. smallest sample, at the bottom; the signal (-1) on top.
+  std::stable_sort(all.samples.begin(), all.samples.end(),
+                   [](const PlotSample& a, const PlotSample& b) { return a.colour > b.colour; });
+  set_axis(all, {});
+  return {{std::move(all)}, true};
 }
 
 }  // namespace slalom

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// What a report is made of.
+#include <algorithm>
+#include <fmt/format.h>
+
+#include "cli/parameter_groups.hpp"
+#include "cli/report/report.hpp"
+#include "cli/scan_points.hpp"
+
+namespace slalom::cli {
+
+namespace {
+
+/// Beyond this many parameters that float, impacts are taken from the exact derivatives alone:
+/// four fits for each would take minutes.
+constexpr std::size_t k_most_refits = 400;
+/// Points of the profile, and how far it reaches on both sides.
+constexpr long k_scan_points = 41;
+constexpr double k_scan_reach = 2.5;
+
+void warn(Report& report, const std::string& message, const std::string& where) {
+  report.warnings.push_back({message, where});
+}
+
+void failed(Report& report, const std::string& message, const std::string& where) {
+  report.converged = false;
+  warn(report, message, where);
+}
+
+/// What core calls while it works on one piece.
+std::function<bool(std::size_t, std::size_t)> progress_of(const ReportOptions& options,
+                                                          const char* what) {
+  if (!options.progress) return {};
+  return [&options, what](std::size_t done, std::size_t total) {
+    return options.progress(what, done, total);
+  };
+}
+
+void collect_fit(Report& report, Fitter& fitter) {
+  FitReport& fit = report.fit;
+  fit.result = fitter.fit();
+  const std::size_t n = report.spec().parameters.size();
+  if (!fit.result.converged()) {
+    failed(report, "the fit did not converge: " + fit.result.message, "fit");
+  } else {
+    fit.covariance = fitter.covariance(fit.result);
+    if (!fit.covariance.valid) {
+      failed(report, "the Hessian is not positive definite: there are no uncertainties", "fit");
+    }
+  }
+  fit.covariance.errors.resize(n, 0.0);
+  fit.pulls.resize(n);
+  report.pulls =
+      pulls(report.loaded().model, fit.result, fit.covariance.errors, {}, report.loaded().data);
+  for (const Pull& pull : report.pulls) {
+    const bool free = report.spec().parameters[pull.parameter].constraint == ConstraintType::none;
+    if (!free) fit.pulls[pull.parameter] = pull;
+  }
+}
+
+/// The profile-likelihood interval of the POI.
+void collect_interval(Report& report, Fitter& fitter, std::size_t poi) {
+  const Interval interval = minos(fitter, report.fit.result, poi);
+  const std::string& name = report.spec().parameters[poi].name;
+  for (const IntervalSide* side : {&interval.lower, &interval.upper}) {
+    if (!side->message.empty()) warn(report, "interval: " + side->message, name);
+  }
+  if (interval.lower.converged && interval.upper.converged) {
+    report.fit.minos.emplace(poi, interval);
+  } else {
+    report.converged = false;
+  }
+}
+
+void collect_impacts(Report& report, Fitter& fitter, std::size_t poi,
+                     const ReportOptions& options) {
+  const std::vector<bool>& fixed = report.fit.result.fixed;
+  const auto floating = static_cast<std::size_t>(std::count(fixed.begin(), fixed.end(), false));
+  report.refitted = floating <= k_most_refits;
+  report.impacts =
+      impacts(fitter, poi, {}, {report.refitted, options.threads, progress_of(options, "impacts")});
+  for (const Impact& impact : report.impacts->impacts) {
+    if (impact.converged) continue;
+    failed(report, "impact: " + impact.message, report.spec().parameters[impact.parameter].name);
+  }
+}
+
+void collect_breakdown(Report& report, Fitter& fitter, std::size_t poi) {
+  std::vector<bool> floating = report.fit.result.fixed;
+  floating.flip();
+  report.breakdown = uncertainty_breakdown(fitter, report.fit.result, poi,
+                                           groups_by_type(report.spec(), floating, poi));
+}
+
+void collect_scan(Report& report, Fitter& fitter, std::size_t poi) {
+  const auto range = scan_range(fitter, report.fit.result, poi, k_scan_reach);
+  report.scan = profile_scan(fitter, poi, evenly(range, k_scan_points));
+  const auto& fits = report.scan->fits;
+  const auto bad = std::count_if(fits.begin(), fits.end(),
+                                 [](const FitResult& fit) { return !fit.converged(); });
+  if (bad > 0)
+    failed(report, fmt::format("{} of {} fits did not converge", bad, fits.size()), "scan");
+}
+
+void collect_tests(Report& report, Fitter& fitter, std::size_t poi) {
+  AsymptoticCalculator calculator(fitter);
+  report.limit = calculator.upper_limit();
+  if (!report.limit->converged) failed(report, report.limit->message, "limit");
+  report.discovery = calculator.discovery();
+  if (!report.discovery->converged) failed(report, report.discovery->message, "discovery");
+  if (report.limit->converged) {
+    report.tests = cls_curve(calculator, report.spec().parameters[poi], *report.limit);
+  }
+}
+
+void collect_goodness(Report& report, Fitter& fitter, const ReportOptions& options) {
+  const LoadedModel& loaded = report.loaded();
+  report.gof = goodness_of_fit(loaded.model, loaded.data, report.fit.result);
+  if (options.toys == 0) return;
+  ToyOptions toys;
+  toys.n_toys = options.toys;
+  toys.seed = options.seed;
+  toys.threads = options.threads;
+  toys.progress = progress_of(options, "toys");
+  report.gof_toys = goodness_of_fit_by_toys(fitter, toys);
+  if (!report.gof_toys->message.empty()) warn(report, report.gof_toys->message, "toys");
+}
+
+}  // namespace
+
+std::optional<std::size_t> Report::poi() const {
+  const auto poi = spec().poi;
+  return poi && !spec().parameters[*poi].fixed ? poi : std::nullopt;
+}
+
+Report collect_report(const LoadedModel& loaded, const ReportOptions& options) {
+  Report report(loaded);
+  Fitter fitter = make_fitter(loaded);
+  collect_fit(report, fitter);
+  const FitReport& fit = report.fit;
+  if (options.has("yields")) {
+    report.prefit =
+        yields(loaded.model, loaded.spec().initial(), prefit_covariance(loaded.model), loaded.data);
+    report.postfit = yields(loaded.model, fit.result.parameters, fit.covariance, loaded.data);
+  }
+  if (!fit.result.converged()) return report;
+  if (options.has("gof")) collect_goodness(report, fitter, options);
+  const auto poi = report.poi();
+  if (!poi) return report;
+  if (fit.covariance.valid) {
+    collect_interval(report, fitter, *poi);
+    if (options.has("ranking")) collect_impacts(report, fitter, *poi, options);
+    if (options.has("breakdown")) collect_breakdown(report, fitter, *poi);
+    if (options.has("scan")) collect_scan(report, fitter, *poi);
+  }
+  if (options.has("limit")) collect_tests(report, fitter, *poi);
+  return report;
+}
+
+}  // namespace slalom::cli
