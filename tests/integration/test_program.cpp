@@ -132,9 +132,9 @@ TEST_CASE("operations on systematics go through pipes", "[integration][program]"
 TEST_CASE("--json prints exactly one document", "[integration][program]") {
   const TemporaryFolder folder;
   folder.file("w.json", small_workspace());
-  for (const char* verb :
-       {"inspect", "validate", "logpdf", "expected", "fit", "scan", "interval", "contour", "ranking",
-        "breakdown", "gof", "yields", "cls", "discovery", "limit", "sensitivity", "sort", "digest"}) {
+  for (const char* verb : {"inspect", "validate", "logpdf", "expected", "fit", "scan", "interval",
+                           "contour", "ranking", "breakdown", "gof", "yields", "cls", "discovery",
+                           "limit", "sensitivity", "sort", "digest"}) {
     INFO(verb);
     const Result result = shell(folder, std::string("slalom ") + verb + " w.json --json");
     CHECK(result.code == 0);

@@ -129,10 +129,26 @@ TEST_CASE("ranking and gof draw their result", "[workflows][verbs_plot]") {
   }
 }
 
+TEST_CASE("contour draws all levels", "[workflows][verbs_plot]") {
+  if (!has_gnuplot()) return;
+  const TemporaryFolder folder;
+  const Outcome outcome =
+      slalom::test::slalom({"contour", "-", "--x", "mu", "--y", "scale", "--measurement", "wide",
+                            "--level", "0.95", "--level", "0.5", "--plot", folder.path("c.svg")},
+                           small_workspace());
+  CHECK(outcome.code == slalom::exit_success);
+  const auto svg = read_xml(text_of(folder.path("c.svg")));
+  for (const char* text : {"50 %", "95 %", "mu", "scale", "Best fit"}) {
+    INFO(text);
+    CHECK(svg.contains(text));
+  }
+  CHECK(svg.text.find("50 %") < svg.text.find("95 %"));  // from the inside out
+}
+
 TEST_CASE("without gnuplot no result is lost", "[workflows][verbs_plot]") {
   const TemporaryFolder folder;
   const EmptyPath nothing(folder.path(""));
-  for (const char* verb : {"fit", "scan", "limit", "ranking", "gof"}) {
+  for (const char* verb : {"fit", "scan", "limit", "ranking", "gof", "contour"}) {
     INFO(verb);
     const Outcome outcome = slalom::test::slalom(
         {verb, "-", "--plot", folder.path("plot.svg"), "--json"}, small_workspace());

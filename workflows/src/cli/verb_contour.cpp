@@ -8,10 +8,12 @@
 #include "cli/csv.hpp"
 #include "cli/levels.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/contour.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/contour_plot.hpp"
 
 namespace slalom::cli {
 
@@ -27,6 +29,7 @@ struct ContourArguments : ModelArguments {
   std::vector<std::string> levels;
   std::optional<long> points;
   std::vector<std::pair<std::string, std::string>> grid;
+  PlotArguments plot;
 };
 
 /// Contours of two parameters, and a grid if one was asked for.
@@ -52,6 +55,7 @@ void declare_contour(Command& command, ContourArguments& options) {
                   "The profile on a grid around the contours as well, and a warning if it has "
                   "allowed points that no contour encloses");
   arguments.integer("--threads", options.threads, 1, "N", "Threads for the grid; default all");
+  declare_plot(command, options.plot, "the contours and the best fit");
   command.declare_csv();
 }
 
@@ -120,6 +124,25 @@ Contours find_contours(const LoadedModel& loaded, const ContourArguments& option
       grid_values(result.contours, &ContourPoint::y, spec.parameters[y], best.parameters[y], n_y);
   result.grid = profile_grid(fitter, best, x, y, x_values, y_values, {}, threads_of(options));
   return result;
+}
+
+/// The contours from the inside out, as far as they were followed.
+Picture contour_picture(const Contours& result, const PlotStyle& style) {
+  std::vector<const Contour*> order;
+  for (const Contour& contour : result.contours) order.push_back(&contour);
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Contour* a, const Contour* b) { return a->level < b->level; });
+  const Contour& last = result.contours.back();
+  ContourPlot plot;
+  plot.parameters = {result.x, result.y};
+  plot.best = {last.best.parameters[last.x], last.best.parameters[last.y]};
+  for (const Contour* contour : order) {
+    ContourCurve curve{percent(contour->level), {}, contour->closed};
+    if (!contour->converged) curve.label += ", not converged";
+    for (const ContourPoint& p : contour->points) curve.points.emplace_back(p.x, p.y);
+    plot.curves.push_back(std::move(curve));
+  }
+  return picture(plot, style);
 }
 
 bool all_converged(const Contours& result) {
@@ -277,8 +300,11 @@ int run_contour(Command& command) {
   const std::vector<double> levels = parse_levels(arguments.levels);
   if (!arguments.grid.empty()) grid_size(arguments);
   const LoadedModel loaded = load_model(command, arguments);
+  const PlotStyle style = plot_style(arguments.plot, loaded);
   const Contours result = find_contours(loaded, arguments, levels);
   warn_about(command, result);
+  const bool drawn =
+      try_to_draw(command, arguments.plot.file, [&] { return contour_picture(result, style); });
   if (command.wants_json()) {
     command.answer(contours_json(result, loaded.measurement));
   } else if (command.wants_csv()) {
@@ -286,7 +312,8 @@ int run_contour(Command& command) {
   } else {
     command.answer(contours_text(result));
   }
-  return all_converged(result) ? exit_success : exit_not_converged;
+  if (!all_converged(result)) return exit_not_converged;
+  return drawn ? exit_success : exit_failure;
 }
 
 }  // namespace slalom::cli

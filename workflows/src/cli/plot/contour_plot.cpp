@@ -97,7 +97,7 @@ Picture picture(const ContourPlot& plot, const PlotStyle& style) {
                               cli::label_of(style, plot.parameters[0]), "center") +
                  fmt::format(
                      "set xrange [{}:{}]; set yrange [{}:{}]; set mxtics; set mytics\n"
-                     "set key top right Left reverse samplen 2.4 spacing 1.2\nplot ",
+                     "set key top right Left reverse samplen 2.4 spacing SPACING\nplot ",
                      number(x.low), number(x.high), number(y.low), number(y.high)) +
                  curves(plot);
   if (plot.expected) {

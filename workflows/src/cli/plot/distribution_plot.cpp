@@ -226,8 +226,10 @@ std::vector<std::string> lines_of(const ChannelPlot& plot, const PlotStyle& styl
 
 /// Whether lines have room on the left of the legend.
 bool lines_fit(const std::vector<std::string>& lines, const Legend& legend, double width) {
+  // gnuplot takes characters of SVG for wider than they are.
   constexpr double k_sample = 52.0;
-  const double column = k_sample + cli::k_character * static_cast<double>(legend.characters);
+  constexpr double k_legend_character = 10.2;
+  const double column = k_sample + k_legend_character * static_cast<double>(legend.characters);
   const double left = width - column * static_cast<double>(legend.columns) - 30.0;
   return std::all_of(lines.begin(), lines.end(),
                      [left](const std::string& line) { return cli::text_width(line) < left; });
@@ -282,7 +284,7 @@ std::string main_panel(const Picture& page, const Cell& cell, const ChannelPlot&
   text += fmt::format(
       "set yrange [{}:{}]\nset format x ''; unset xlabel; set format y '{}'\n"
       "{}\nset ytics auto; set mytics\n"
-      "set key top right Left reverse samplen 1.6 spacing 1.15 maxrows {}\n",
+      "set key top right Left reverse samplen 1.6 spacing SPACING maxrows {}\n",
       number(ranges.low), number(ranges.high),
       logarithmic                              ? "10^{%T}"
       : ranges.high > 1e4 && ranges.high < 1e7 ? "%.0f"

@@ -131,7 +131,7 @@ Picture picture(const GoodnessOfFitPlot& plot, const PlotStyle& style) {
           "set mxtics; set mytics; set samples 400\n"
           "set arrow from first {2},graph 0 to first {2},graph 0.6 nohead lc rgb '{3}' lw "
           "2.5 front\n"
-          "set key top right Left reverse spacing 1.2 samplen 2\n",
+          "set key top right Left reverse spacing SPACING samplen 2\n",
           number(std::min(bins.low, plot.observed)), number(high), number(plot.observed),
           cli::k_signal_colour, number(top_of(plot, bins)));
   std::vector<std::string> parts;

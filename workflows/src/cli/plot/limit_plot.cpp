@@ -156,7 +156,7 @@ Picture picture(const ClsPlot& plot, const PlotStyle& style) {
                 cli::heading(page, frame, style) + texts +
                 axis_labels(page, frame, name, "CL_{s}") + limit_marks(plot) +
                 scale(low, plot.logarithmic ? 10.0 : 1.05, plot.logarithmic) +
-                "set autoscale xfix\nset key top right Left reverse samplen 2 spacing 1.2\n" +
+                "set autoscale xfix\nset key top right Left reverse samplen 2 spacing SPACING\n" +
                 band_plot(plot.points, low, "CL_{s} = " + cli::brief(plot.level));
   return page;
 }
@@ -181,7 +181,7 @@ Picture picture(const LimitPlot& plot, const PlotStyle& style) {
                 cli::heading(page, frame, style) + cli::inner_lines(page, frame, lines) +
                 axis_labels(page, frame, plot.axis, plot.quantity) + line +
                 scale(low, high, plot.logarithmic) +
-                "set autoscale xfix\nset key top right Left reverse samplen 2 spacing 1.2\n" +
+                "set autoscale xfix\nset key top right Left reverse samplen 2 spacing SPACING\n" +
                 band_plot(plot.points, low, "");
   return page;
 }

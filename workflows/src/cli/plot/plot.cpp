@@ -12,18 +12,19 @@ namespace slalom {
 
 namespace {
 
-/// Line and point styles, and the filling of bands of uncertainty: hatches come out too coarse in
-/// PDF.
+/// Line and point styles, the distance of rows of a legend (SVG makes it wider than the others),
+/// and the filling of bands of uncertainty: hatches come out too coarse in PDF.
 std::string preamble(const std::string& suffix) {
   return fmt::format(
       "set encoding utf8\n"
+      "SPACING = {}\n"
       "UNCERTAINTY = \"fc rgb '#303030' fs transparent {} noborder\"\n"
       "set style line 1 lc rgb 'black' lw 1.4 pt 7 ps 0.6\n"
       "set style line 2 lc rgb '#202020' lw 1.2\n"
       "set style line 4 lc rgb 'black' pt 9 ps 0.9\n"
       "set style line 5 lc rgb 'black' pt 11 ps 0.9\n"
       "set tics front\nset border front lw 1.2\n",
-      suffix == ".pdf" ? "solid 0.4" : "pattern 4");
+      suffix == ".svg" ? 0.9 : 1.15, suffix == ".pdf" ? "solid 0.4" : "pattern 4");
 }
 
 std::string terminal(const std::string& suffix, const Picture& picture) {

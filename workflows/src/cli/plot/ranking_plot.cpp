@@ -180,7 +180,7 @@ Picture picture(const RankingPlot& plot, const PlotStyle& style) {
           "set xtics nomirror {5}; set mxtics 2; set x2tics {6}; set mx2tics 2; unset ytics\n"
           "do for [v in \"-1 0 1\"] {{ set arrow from v,0 to v,{4} nohead lc rgb '#909090' dt 2 "
           "lw 1 back }}\n"
-          "set key at screen {7:.6f},{8:.6f} left top Left reverse samplen 1.6 spacing 1.15 "
+          "set key at screen {7:.6f},{8:.6f} left top Left reverse samplen 1.6 spacing SPACING "
           "width -2 maxrows 2\n",
           number(-pulls), number(pulls), number(-impacts), number(impacts), n,
           number(pulls > 3.0 ? 1.0 : 0.5), number(cli::tick_step(2.0 * impacts, 6.0)),

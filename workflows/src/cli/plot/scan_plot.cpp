@@ -108,7 +108,7 @@ Picture picture(const ScanPlot& plot, const PlotStyle& style) {
                 sigma_lines(high) + interval_lines(plot) +
                 fmt::format(
                     "set yrange [0:{}]; set mxtics; set mytics\nset autoscale xfix\n"
-                    "set key top right Left reverse spacing 1.2 samplen 2\n",
+                    "set key top right Left reverse spacing SPACING samplen 2\n",
                     number(high));
   page.script += plot.points.empty() ? "plot NaN notitle"
                                      : fmt::format(

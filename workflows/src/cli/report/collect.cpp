@@ -15,8 +15,9 @@ namespace {
 /// Beyond this many parameters that float, impacts are taken from the exact derivatives alone:
 /// four fits for each would take minutes.
 constexpr std::size_t k_most_refits = 400;
-/// Points of the profile, and how far it reaches on both sides.
+/// Points of the profile, also for models of so many parameters, and how far it reaches.
 constexpr long k_scan_points = 41;
+constexpr long k_few_scan_points = 21;
 constexpr double k_scan_reach = 2.5;
 
 void warn(Report& report, const std::string& message, const std::string& where) {
@@ -95,7 +96,9 @@ void collect_breakdown(Report& report, Fitter& fitter, std::size_t poi) {
 
 void collect_scan(Report& report, Fitter& fitter, std::size_t poi) {
   const auto range = scan_range(fitter, report.fit.result, poi, k_scan_reach);
-  report.scan = profile_scan(fitter, poi, evenly(range, k_scan_points));
+  const std::size_t n = report.spec().parameters.size();
+  const long points = n <= k_most_refits ? k_scan_points : k_few_scan_points;
+  report.scan = profile_scan(fitter, poi, evenly(range, points));
   const auto& fits = report.scan->fits;
   const auto bad = std::count_if(fits.begin(), fits.end(),
                                  [](const FitResult& fit) { return !fit.converged(); });

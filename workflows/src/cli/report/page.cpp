@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <functional>
 #include <map>
+#include <numeric>
 
 #include "cli/plot_arguments.hpp"
 #include "cli/report/html.hpp"
@@ -28,6 +29,7 @@ constexpr std::size_t k_ranked = 25;
 constexpr std::size_t k_correlated = 30;
 constexpr double k_correlation = 0.2;
 constexpr std::size_t k_pulls = 80;
+constexpr std::size_t k_parts = 12;
 /// Channels beyond this number, or of few bins, are drawn in one frame.
 constexpr std::size_t k_many_channels = 12;
 constexpr std::size_t k_few_bins = 2;
@@ -300,17 +302,20 @@ std::string model_section(const Page& page) {
 std::string fit_section(const Page& page) {
   const FitResult& fit = page.report.fit.result;
   std::vector<std::vector<std::string>> rows{
-      {"Status", fit.converged() ? fit.message : to_string(fit.status) + (": " + fit.message)},
-      {"−2 log L", fmt::format("{:.9g}", fit.twice_nll)},
-      {"KKT residual",
-       brief(fit.kkt_residual, 2) + "  (largest scaled component of the projected gradient)"},
-      {"Estimated distance to minimum", brief(fit.edm, 2) + "  (in −log L)"},
-      {"Smallest eigenvalue",
-       brief(fit.smallest_eigenvalue, 3) + "  (of the Hessian scaled to unit diagonal)"},
+      {"Status", fit.converged() ? fit.message : to_string(fit.status) + (": " + fit.message)}};
+  if (fit.status != FitStatus::infeasible) {  // else there is no point to speak of
+    rows.push_back({"−2 log L", fmt::format("{:.9g}", fit.twice_nll)});
+    rows.push_back({"KKT residual", brief(fit.kkt_residual, 2) +
+                                        "  (largest scaled component of the projected gradient)"});
+    rows.push_back({"Estimated distance to minimum", brief(fit.edm, 2) + "  (in −log L)"});
+    rows.push_back({"Smallest eigenvalue", brief(fit.smallest_eigenvalue, 3) +
+                                               "  (of the Hessian scaled to unit diagonal)"});
+  }
+  rows.push_back(
       {"Work",
        fmt::format("{}, {}, {}", count(static_cast<std::size_t>(fit.iterations), "iteration"),
                    count(static_cast<std::size_t>(fit.evaluations), "evaluation"),
-                   count(static_cast<std::size_t>(fit.starts), "start"))}};
+                   count(static_cast<std::size_t>(fit.starts), "start"))});
   std::vector<std::string> bounds;
   for (std::size_t i = 0; i < fit.at_bound.size(); ++i) {
     if (fit.at_bound[i]) bounds.push_back(page.name(i));
@@ -340,9 +345,20 @@ std::string goodness_section(const Page& page) {
   std::string text = key_table(rows) + picture_text;
   if (!gof.channels.empty()) {
     HtmlTable table("lrr", {"Part of the statistic", "Bins", "Value"});
-    for (std::size_t i = 0; i < gof.channels.size(); ++i) {
+    std::vector<std::size_t> order(gof.channels.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    if (order.size() > k_parts) {
+      std::stable_sort(order.begin(), order.end(), [&gof](std::size_t a, std::size_t b) {
+        return gof.channels[a] > gof.channels[b];
+      });
+      order.resize(k_parts);
+    }
+    for (const std::size_t i : order) {
       table.row({page.spec().channels[i].name, std::to_string(page.spec().channels[i].n_bins),
                  fmt::format("{:.3f}", gof.channels[i])});
+    }
+    if (order.size() < gof.channels.size()) {
+      table.row({fmt::format("{} smaller ones", gof.channels.size() - order.size())});
     }
     table.row({"constraint terms", "", fmt::format("{:.3f}", gof.constraints)});
     text += table.str();
