@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <mutex>
 #include <utility>
 
 #include "parallel_fits.hpp"
 #include "parameter_of_interest.hpp"
+#include "slalom/core/normal.hpp"
+#include "slalom/core/toy_store.hpp"
+#include "toy_statistics.hpp"
 
 namespace slalom {
 
@@ -14,9 +18,6 @@ namespace {
 
 /// A fit below another one by more than this is a new minimum, not rounding.
 constexpr double k_new_minimum = 1e-9;
-
-/// Statistics of toys and data that agree to this are equal: fits end there.
-constexpr double k_tie = 1e-7;
 
 /// The lower of two fits; one that did not converge counts only if both did not.
 const FitResult& lower(const FitResult& a, const FitResult& b) {
@@ -55,7 +56,7 @@ FitResult fit_near(Fitter& fitter, const FitOptions& options, const std::vector<
 
 /// Both fits of one toy.
 Toy fit_toy(Fitter& fitter, const FitOptions& options, const FitOptions& held,
-            const std::vector<double>& truth, std::size_t poi) {
+            const std::vector<double>& truth, std::size_t poi, bool keep_parameters) {
   FitResult best = fit_twice(fitter, options, truth);
   FitResult at_mu = fit_twice(fitter, held, truth);
   if (at_mu.converged() && !(best.twice_nll <= at_mu.twice_nll)) {
@@ -69,11 +70,25 @@ Toy fit_toy(Fitter& fitter, const FitOptions& options, const FitOptions& held,
   toy.poi = best.parameters[poi];
   toy.free_twice_nll = best.twice_nll;
   toy.conditional_twice_nll = at_mu.twice_nll;
+  if (keep_parameters) {
+    toy.errors = fitter.errors(best);
+    toy.errors.resize(best.parameters.size(), 0.0);  // there are none where the Hessian is singular
+    toy.parameters = std::move(best.parameters);
+  }
   return toy;
 }
 
-double limit_statistic(double poi, double t, double mu) { return poi <= mu ? t : 0.0; }
-double discovery_statistic(double poi, double t) { return poi >= 0.0 ? t : 0.0; }
+/// The data as if they were a toy.
+Toy observed_toy(const FitResult& best, const FitResult& held, std::size_t poi) {
+  Toy toy;
+  toy.done = true;
+  toy.free_status = best.status;
+  toy.conditional_status = held.status;
+  toy.poi = best.parameters[poi];
+  toy.free_twice_nll = best.twice_nll;
+  toy.conditional_twice_nll = held.twice_nll;
+  return toy;
+}
 
 }  // namespace
 
@@ -100,24 +115,80 @@ std::vector<double> throw_toy(const Model& model, std::span<const double> parame
   return data;
 }
 
+namespace {
+
+std::vector<double> auxiliary_of(const Model& model, const ToyOptions& options) {
+  if (options.throw_auxiliary) return {};
+  if (!options.auxiliary.empty()) return options.auxiliary;
+  const std::vector<double> data = model.spec().data();
+  return {data.begin() + static_cast<std::ptrdiff_t>(model.n_bins()), data.end()};
+}
+
+/// Puts toys of the store where they belong. \return the places of those that are missing
+std::vector<std::size_t> take_stored(const ToyEnsemble& ensemble, const ToyOptions& options,
+                                     std::vector<Toy>& toys) {
+  if (options.store != nullptr) {
+    for (auto& [index, toy] : options.store->begin(ensemble)) {
+      const bool wanted = index >= options.first && index - options.first < toys.size();
+      if (wanted) toys[index - options.first] = toy;
+    }
+  }
+  std::vector<std::size_t> missing;
+  for (std::size_t i = 0; i < toys.size(); ++i) {
+    if (!toys[i].done) missing.push_back(i);
+  }
+  return missing;
+}
+
+}  // namespace
+
+std::vector<Toy> run_toys(const Model& model, std::span<const double> parameters,
+                          std::size_t parameter, double mu, const ToyOptions& options,
+                          const FitOptions& fit, std::uint32_t family) {
+  detail::require_floating(model, fit, parameter);
+  FitOptions held = fit;
+  held.fixed.emplace_back(parameter, mu);
+  const std::vector<double> truth = inside_bounds(model.spec(), parameters);
+  ToyEnsemble ensemble;
+  ensemble.parameters.assign(parameters.begin(), parameters.end());
+  ensemble.parameter = parameter;
+  ensemble.value = mu;
+  ensemble.seed = options.seed;
+  ensemble.family = family;
+  ensemble.auxiliary = auxiliary_of(model, options);
+  ensemble.keep_parameters = options.keep_parameters;
+  if (options.store != nullptr) ensemble.model = fingerprint(model.spec(), fit);
+  std::vector<Toy> toys(options.n_toys);
+  const std::vector<std::size_t> missing = take_stored(ensemble, options, toys);
+  const std::size_t stored = toys.size() - missing.size();
+  std::mutex storing;
+  const auto task = [&](std::size_t i, Fitter& fitter) {
+    Toy& toy = toys[missing[i]];
+    const std::size_t index = options.first + missing[i];
+    RandomStream random(options.seed, index, family);
+    fitter.set_data(throw_toy(model, parameters, random, ensemble.auxiliary));
+    toy = fit_toy(fitter, fit, held, truth, parameter, options.keep_parameters);
+    if (options.store == nullptr) return;
+    const std::lock_guard<std::mutex> lock(storing);
+    options.store->keep(index, toy);
+  };
+  std::function<bool(std::size_t, std::size_t)> progress;
+  if (options.progress) {
+    progress = [&](std::size_t done, std::size_t) {
+      return options.progress(stored + done, toys.size());
+    };
+  }
+  if (!progress || stored == 0 || progress(0, 0)) {
+    detail::parallel_fits(model, missing.size(), options.threads, progress, task);
+  }
+  if (options.store != nullptr) options.store->end();
+  return toys;
+}
+
 std::vector<Toy> run_toys(const Model& model, std::span<const double> parameters, double mu,
                           const ToyOptions& options, const FitOptions& fit, std::uint32_t family) {
   const std::size_t poi = detail::parameter_of_interest(model, fit);
-  FitOptions held = fit;
-  held.fixed.emplace_back(poi, mu);
-  const std::vector<double> truth = inside_bounds(model.spec(), parameters);
-  const std::vector<double> observed = model.spec().data();
-  const std::span<const double> auxiliary =
-      options.throw_auxiliary ? std::span<const double>()
-                              : std::span<const double>(observed).subspan(model.n_bins());
-  std::vector<Toy> toys(options.n_toys);
-  const auto task = [&](std::size_t i, Fitter& fitter) {
-    RandomStream random(options.seed, options.first + i, family);
-    fitter.set_data(throw_toy(model, parameters, random, auxiliary));
-    toys[i] = fit_toy(fitter, fit, held, truth, poi);
-  };
-  detail::parallel_fits(model, toys.size(), options.threads, options.progress, task);
-  return toys;
+  return run_toys(model, parameters, poi, mu, options, fit, family);
 }
 
 namespace {
@@ -125,24 +196,21 @@ namespace {
 /// Families of random numbers of the ensembles.
 constexpr std::uint32_t k_tested_family = 1, k_alternative_family = 2;
 
+/// Number of samples at least as large as `value`.
+std::size_t count_above(const std::vector<double>& sorted, double value) {
+  const auto first = std::lower_bound(sorted.begin(), sorted.end(), detail::least_above(value));
+  return static_cast<std::size_t>(sorted.end() - first);
+}
+
 /// Samples at least as large as `value`, as a fraction.
 double fraction_above(const std::vector<double>& sorted, double value) {
   if (sorted.empty()) return 0.0;
-  const double least = value - k_tie * (1.0 + std::abs(value));
-  const auto first = std::lower_bound(sorted.begin(), sorted.end(), least);
-  return static_cast<double>(sorted.end() - first) / static_cast<double>(sorted.size());
+  return static_cast<double>(count_above(sorted, value)) / static_cast<double>(sorted.size());
 }
 
 std::vector<double> sorted(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values;
-}
-
-ToyProbability probability(double p, std::size_t n) {
-  if (n == 0) return {};
-  const auto toys = static_cast<double>(n);
-  const double inside = std::clamp(p, 0.5 / toys, 1.0 - 0.5 / toys);
-  return {p, std::sqrt(inside * (1.0 - inside) / toys)};
 }
 
 ToyProbability ratio(const ToyProbability& a, const ToyProbability& b) {
@@ -151,19 +219,47 @@ ToyProbability ratio(const ToyProbability& a, const ToyProbability& b) {
   return {value, std::hypot(a.error, value * b.error) / b.value};
 }
 
-/// Quantiles at -2, ... 2 sigma of a normal distribution, interpolated between values.
-std::array<double, 5> band(std::vector<double> values) {
-  std::array<double, 5> result{};
-  if (values.empty()) return result;
-  std::sort(values.begin(), values.end());
-  for (std::size_t i = 0; i < 5; ++i) {
-    const double p = 0.5 * std::erfc((2.0 - static_cast<double>(i)) / std::sqrt(2.0));
-    const double place = p * static_cast<double>(values.size() - 1);
-    const auto below = static_cast<std::size_t>(place);
-    const std::size_t above = std::min(below + 1, values.size() - 1);
-    result[i] = values[below] + (place - std::floor(place)) * (values[above] - values[below]);
+/// Value of a fraction `p` of sorted values, interpolated between neighbours.
+double quantile(const std::vector<double>& sorted, double p) {
+  const double place = std::clamp(p, 0.0, 1.0) * static_cast<double>(sorted.size() - 1);
+  const auto below = static_cast<std::size_t>(place);
+  const std::size_t above = std::min(below + 1, sorted.size() - 1);
+  return sorted[below] + (place - std::floor(place)) * (sorted[above] - sorted[below]);
+}
+
+/// Probability below -2, -1, 0, 1, 2 sigma.
+double normal_probability(std::size_t i) { return normal_cdf(static_cast<double>(i) - 2.0); }
+
+/// CLs at every background toy, with the uncertainty of its quantiles: that of the place of the
+/// quantile among the background toys, and that of CLs+b there.
+void expect_cls(const std::vector<double>& signal, const std::vector<double>& background,
+                ToyHypothesisTest& result) {
+  std::vector<double> cls;
+  cls.reserve(background.size());
+  for (const double q : background) {
+    cls.push_back(fraction_above(signal, q) / fraction_above(background, q));
   }
-  return result;
+  if (cls.empty() || signal.empty()) return;
+  std::sort(cls.begin(), cls.end());
+  const auto n = static_cast<double>(cls.size());
+  for (std::size_t i = 0; i < 5; ++i) {
+    const double p = normal_probability(i);
+    const double width = std::sqrt(p * (1.0 - p) / n);
+    const double value = quantile(cls, p);
+    const double place = 0.5 * (quantile(cls, p + width) - quantile(cls, p - width));
+    // The toys with the larger statistic have the smaller CLs: p of them are beyond the quantile.
+    const auto n_signal = static_cast<double>(signal.size());
+    const double clsb = std::clamp(value * p, 0.5 / n_signal, 1.0 - 0.5 / n_signal);
+    const double counting = std::sqrt(clsb * (1.0 - clsb) / n_signal) / p;
+    result.cls_expected[i] = value;
+    result.cls_expected_error[i] = std::hypot(place, counting);
+  }
+}
+
+/// Nothing for a p-value of 0, and 0 for those above one half.
+std::optional<double> significance(double p) {
+  if (p <= 0.0) return std::nullopt;
+  return std::max(0.0, -normal_quantile_of_log(std::log(p)));
 }
 
 std::string summary(const ToyCounts& tested, const ToyCounts& alternative) {
@@ -184,12 +280,40 @@ std::string summary(const ToyCounts& tested, const ToyCounts& alternative) {
 
 }  // namespace
 
-ToyCalculator::ToyCalculator(Fitter& fitter, ToyOptions toys, FitOptions options)
+ToyProbability toy_fraction(std::size_t k, std::size_t n) {
+  if (n == 0) return {};
+  const auto toys = static_cast<double>(n);
+  const double p = static_cast<double>(k) / toys;
+  const double inside = std::clamp(p, 0.5 / toys, 1.0 - 0.5 / toys);
+  return {p, std::sqrt(inside * (1.0 - inside) / toys)};
+}
+
+std::array<double, 5> toy_band(std::vector<double> values) {
+  std::array<double, 5> result{};
+  if (values.empty()) return result;
+  std::sort(values.begin(), values.end());
+  for (std::size_t i = 0; i < 5; ++i) result[i] = quantile(values, normal_probability(i));
+  return result;
+}
+
+ToyCalculator::ToyCalculator(Fitter& fitter, ToyOptions toys, FitOptions options,
+                             TestStatistic statistic)
     : fitter_(fitter),
       toys_(std::move(toys)),
       options_(std::move(options)),
+      statistic_(statistic),
       poi_(detail::parameter_of_interest(fitter.model(), options_)),
-      best_(fitter.fit(options_)) {}
+      best_(fitter.fit(options_)) {
+  // What is not thrown stays as in the data of the fitter, which need not be those of the model.
+  if (toys_.auxiliary.empty()) {
+    const auto begin = fitter.data().begin() + static_cast<std::ptrdiff_t>(fitter.model().n_bins());
+    toys_.auxiliary.assign(begin, fitter.data().end());
+  }
+}
+
+double ToyCalculator::statistic(const Toy& toy, double mu) const {
+  return is_two_sided(statistic_) ? toy.t() : toy.q(mu);
+}
 
 FitResult ToyCalculator::conditional(double mu) {
   FitOptions held = options_;
@@ -216,8 +340,7 @@ ToyCalculator::Ensemble ToyCalculator::ensemble(const FitResult& truth, double m
       ++result.counts.failed;
       continue;
     }
-    result.samples.push_back(discovery ? discovery_statistic(toy.poi, toy.t())
-                                       : limit_statistic(toy.poi, toy.t(), mu));
+    result.samples.push_back(discovery ? toy.q0() : statistic(toy, mu));
   }
   result.complete = result.counts.done == result.counts.asked;
   return result;
@@ -229,8 +352,7 @@ ToyHypothesisTest ToyCalculator::test(double mu) {
   result.mu = mu;
   const FitResult at_mu = conditional(mu);
   const FitResult at_zero = conditional(0.0);
-  const double t = std::max(0.0, at_mu.twice_nll - best_.twice_nll);
-  result.test_statistic = limit_statistic(best_.parameters[poi_], t, mu);
+  result.test_statistic = statistic(observed_toy(best_, at_mu, poi_), mu);
   if (!best_.converged() || !at_mu.converged() || !at_zero.converged()) {
     result.message = "a fit of the data did not converge";
     return result;
@@ -244,12 +366,10 @@ ToyHypothesisTest ToyCalculator::test(double mu) {
   result.signal_samples = signal.samples;
   result.background_samples = background.samples;
   const std::vector<double> s = sorted(signal.samples), b = sorted(background.samples);
-  result.clsb = probability(fraction_above(s, result.test_statistic), s.size());
-  result.clb = probability(fraction_above(b, result.test_statistic), b.size());
+  result.clsb = toy_fraction(count_above(s, result.test_statistic), s.size());
+  result.clb = toy_fraction(count_above(b, result.test_statistic), b.size());
   result.cls = ratio(result.clsb, result.clb);
-  std::vector<double> cls;
-  for (double q : b) cls.push_back(fraction_above(s, q) / fraction_above(b, q));
-  result.cls_expected = band(std::move(cls));
+  expect_cls(s, b, result);
   result.converged = signal.complete && background.complete && !s.empty() && !b.empty();
   result.message = summary(result.signal, result.background);
   return result;
@@ -259,8 +379,7 @@ ToyDiscoveryTest ToyCalculator::discovery() {
   ToyDiscoveryTest result;
   const FitResult at_zero = conditional(0.0);
   const FitResult at_one = conditional(1.0);
-  const double t = std::max(0.0, at_zero.twice_nll - best_.twice_nll);
-  result.test_statistic = discovery_statistic(best_.parameters[poi_], t);
+  result.test_statistic = observed_toy(best_, at_zero, poi_).q0();
   if (!best_.converged() || !at_zero.converged() || !at_one.converged()) {
     result.message = "a fit of the data did not converge";
     return result;
@@ -274,10 +393,12 @@ ToyDiscoveryTest ToyCalculator::discovery() {
   result.background_samples = background.samples;
   result.signal_samples = signal.samples;
   const std::vector<double> b = sorted(background.samples);
-  result.p0 = probability(fraction_above(b, result.test_statistic), b.size());
+  result.p0 = toy_fraction(count_above(b, result.test_statistic), b.size());
   std::vector<double> p0;
   for (double q : signal.samples) p0.push_back(fraction_above(b, q));
-  result.p0_band = band(std::move(p0));
+  result.p0_band = toy_band(std::move(p0));
+  result.z = significance(result.p0.value);
+  result.z_expected = significance(result.p0_band[2]);
   result.converged =
       background.complete && signal.complete && !b.empty() && !signal.samples.empty();
   result.message = summary(result.background, result.signal);

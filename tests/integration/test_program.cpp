@@ -5,9 +5,12 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
 #include <vector>
 
 #include "slalom/core/json.hpp"
@@ -132,9 +135,10 @@ TEST_CASE("operations on systematics go through pipes", "[integration][program]"
 TEST_CASE("--json prints exactly one document", "[integration][program]") {
   const TemporaryFolder folder;
   folder.file("w.json", small_workspace());
-  for (const char* verb : {"inspect", "validate", "logpdf", "expected", "fit", "scan", "interval",
-                           "contour", "ranking", "breakdown", "gof", "yields", "cls", "discovery",
-                           "limit", "sensitivity", "sort", "digest"}) {
+  for (const char* verb :
+       {"inspect", "validate", "logpdf",          "expected",    "fit",    "scan",  "interval",
+        "contour", "ranking",  "breakdown",       "gof",         "yields", "cls",   "discovery",
+        "limit",   "toys",     "feldman-cousins", "sensitivity", "sort",   "digest"}) {
     INFO(verb);
     const Result result = shell(folder, std::string("slalom ") + verb + " w.json --json");
     CHECK(result.code == 0);
@@ -347,6 +351,123 @@ TEST_CASE("plots and the report are files beside the result", "[integration][pro
   CHECK(contains(page, "mu = 0.922"));
   CHECK(contains(page, "3.27 σ"));
   CHECK(contains(page, "</html>"));
+}
+
+namespace {
+
+/// Toys of the main job: enough to be interrupted, and what is compared of them.
+const std::string k_toys = "toys " + k_h4l + " --threads 1 --seed 3 --toys ";
+const std::string k_many_toys = k_toys + "60000 ", k_some_toys = k_toys + "3000 --json ";
+
+/// Waits until a file of toys has toys, then sends the signal; the last line is the exit code.
+std::string interrupt(const std::string& signal) {
+  return "slalom " + k_many_toys +
+         "--json --toy-file toys.jsonl > part.json & pid=$!\n"
+         "for i in $(seq 600); do\n"
+         "  [ $(wc -l < toys.jsonl 2> /dev/null || echo 0) -gt 100 ] && break\n"
+         "  sleep 0.05\ndone\n"
+         "kill -" +
+         signal + " $pid\nwait $pid\necho $?";
+}
+
+nlohmann::json document(const std::string& text) {
+  nlohmann::json json = nlohmann::json::parse(text);
+  json.erase("reused_toys");
+  return json;
+}
+
+/// The master of a terminal, and what was written to the terminal.
+class Terminal {
+ public:
+  Terminal() : master_(::posix_openpt(O_RDWR | O_NOCTTY)) {
+    REQUIRE(master_ >= 0);
+    REQUIRE(::grantpt(master_) == 0);
+    REQUIRE(::unlockpt(master_) == 0);
+    name_ = ::ptsname(master_);
+    slave_ = ::open(name_.c_str(), O_RDWR | O_NOCTTY);  // so that the reader sees no early end
+    reader_ = std::thread([this] {
+      char buffer[4096];
+      for (ssize_t n = 0; (n = ::read(master_, buffer, sizeof buffer)) > 0;) {
+        text_.append(buffer, static_cast<std::size_t>(n));
+      }
+    });
+  }
+  ~Terminal() { close(); }
+  const std::string& name() const { return name_; }
+  /// Everything up to now; nothing is read afterwards.
+  std::string close() {
+    if (reader_.joinable()) {
+      ::close(slave_);
+      reader_.join();
+      ::close(master_);
+    }
+    return text_;
+  }
+
+ private:
+  int master_;
+  int slave_ = -1;
+  std::string name_;
+  std::string text_;
+  std::thread reader_;
+};
+
+}  // namespace
+
+TEST_CASE("a run of toys that is killed goes on and ends the same", "[integration][program]") {
+  const TemporaryFolder folder;
+  const Result killed = shell(folder, interrupt("KILL"));
+  CHECK(contains(killed.out, "137"));
+  CHECK(text_of(folder.path("part.json")).empty());
+  const Result rest = shell(folder, "slalom " + k_some_toys + "--toy-file toys.jsonl --resume");
+  CHECK(rest.code == 0);
+  REQUIRE(is_one_document(rest.out));
+  CHECK(nlohmann::json::parse(rest.out).at("reused_toys").get<int>() >= 90);
+  CHECK(nlohmann::json::parse(rest.out).at("reused_toys").get<int>() < 60000);
+  const Result whole = shell(folder, "slalom " + k_some_toys);
+  CHECK(document(rest.out) == document(whole.out));
+}
+
+TEST_CASE("Ctrl-C keeps and reports the toys so far", "[integration][program]") {
+  for (const auto& [signal, code] : {std::pair{"INT", "130\n"}, {"TERM", "143\n"}}) {
+    CAPTURE(signal);
+    const TemporaryFolder folder;
+    // A job in the background of a script ignores SIGINT, unless job control is on.
+    const Result ended = shell(folder, "set -m\n" + interrupt(signal));
+    CHECK(ended.out == code);
+    CHECK(contains(ended.err, "stopped after"));
+    const std::string text = text_of(folder.path("part.json"));
+    REQUIRE(is_one_document(text));
+    const nlohmann::json part = nlohmann::json::parse(text);
+    CHECK(part.at("interrupted") == true);
+    CHECK(part.at("converged") == false);
+    const int done = part.at("summary").at("done");
+    CHECK(done >= 90);
+    CHECK(done < 60000);
+    CHECK(part.at("toys").at("t").size() == static_cast<std::size_t>(done));
+    const Result rest = shell(folder, "slalom " + k_some_toys + "--toy-file toys.jsonl --resume");
+    CHECK(rest.code == 0);
+    CHECK(nlohmann::json::parse(rest.out).at("reused_toys") == done);
+  }
+}
+
+TEST_CASE("progress is drawn on terminals only", "[integration][program]") {
+  const TemporaryFolder folder;
+  const std::string line = "TERM=xterm slalom " + k_many_toys;
+  Terminal terminal;
+  CHECK(shell(folder, line + " > out.txt 2> " + terminal.name()).code == 0);
+  const std::string drawn = terminal.close();
+  CHECK(contains(drawn, "\rtoys  ["));
+  CHECK(contains(drawn, "/60000  "));
+  CHECK(contains(drawn, " left"));
+  CHECK(drawn.ends_with("\r\x1b[K"));
+  CHECK_FALSE(contains(drawn, "\n"));
+  Terminal quiet;
+  CHECK(shell(folder, line + " --quiet > /dev/null 2> " + quiet.name()).code == 0);
+  CHECK(quiet.close().empty());
+  const Result file = shell(folder, line + " > /dev/null");
+  CHECK(file.code == 0);
+  CHECK(file.err.empty());
 }
 
 #endif

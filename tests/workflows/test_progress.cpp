@@ -27,7 +27,7 @@ TEST_CASE("a progress line has bar, counts, rate and time left", "[workflows][pr
   CHECK(progress_line("toys", {250, 1000, 100, 3.0}, 80) ==
         "toys  [#######.......................]  250/1000  50.0/s  0:15 left");
   CHECK(progress_line("toys", {250, 1000, 100, 3.0}, 50) ==
-        "toys  [##........]  250/1000  50.0/s  0:15 left");
+        "toys  [###..........]  250/1000  50.0/s  0:15 left");
   CHECK(progress_line("toys", {250, 1000, 100, 3.0}, 40) == "toys  250/1000  50.0/s  0:15 left");
   CHECK(progress_line("", {3, 10, 0, 60.0}, 80) ==
         "[#########.....................]  3/10  3.0/min  2:20 left");

@@ -129,6 +129,8 @@ int run_cls(Command& command);
 int run_discovery(Command& command);
 int run_limit(Command& command);
 int run_sensitivity(Command& command);
+int run_toys(Command& command);
+int run_feldman_cousins(Command& command);
 int run_combine(Command& command);
 int run_prune(Command& command);
 int run_decorrelate(Command& command);

@@ -72,7 +72,9 @@ std::string progress_line(const std::string& title, const Progress& progress, st
     line += bar(fraction, length) + "  ";
   }
   line += counts;
-  return cli::display_width(line) <= width ? line : cli::shorten(line, width);
+  if (cli::display_width(line) <= width) return line;
+  constexpr std::size_t k_readable = 8;
+  return width < k_readable ? counts.substr(0, width) : cli::shorten(line, width);
 }
 
 ProgressBar::ProgressBar(std::ostream* terminal, std::string title)

@@ -11,6 +11,7 @@
 #include "cli/result.hpp"
 #include "cli/scan_points.hpp"
 #include "cli/text.hpp"
+#include "cli/toy_arguments.hpp"
 #include "slalom/core/hypotest.hpp"
 #include "slalom/workflows/cli.hpp"
 #include "slalom/workflows/limit_plot.hpp"
@@ -28,7 +29,11 @@ struct TestArguments : ModelArguments {
   std::string base_distribution = "normal";
   PlotArguments plot;
   bool logarithmic = false;
+  ToyArguments toys;
 };
+
+constexpr const char* k_toys_help =
+    "Use N toys of each hypothesis in place of the asymptotic formulae";
 
 void declare_test(Command& command, TestArguments& options, const char* title) {
   declare_model(command, options);
@@ -102,9 +107,43 @@ LoadedModel load_with_poi(Command& command, const TestArguments& options) {
   return loaded;
 }
 
-void warn_if_unsuitable(Command& command, const PreparedTest& test, const TestArguments& options) {
-  const std::string advice = statistic_mismatch(statistic_of(options.statistic), test.poi());
+void warn_if_unsuitable(Command& command, const Parameter& poi, const TestArguments& options) {
+  const std::string advice = statistic_mismatch(statistic_of(options.statistic), poi);
   if (!advice.empty()) command.note({advice, "--test-stat"});
+}
+
+/// A value below the lower bound cannot be tested; one above the upper bound is a warning.
+void check_mu(Command& command, const Parameter& poi, double mu) {
+  if (mu < poi.lower) {
+    throw Error(ErrorKind::usage,
+                fmt::format("{} is below the lower bound {} of '{}'", exact(mu), exact(poi.lower),
+                            poi.name),
+                "--mu");
+  }
+  if (mu > poi.upper) {
+    command.note({fmt::format("{} is above the upper bound {} of '{}', which now restricts the "
+                              "best fit only",
+                              exact(mu), exact(poi.upper), poi.name),
+                  "--mu"});
+  }
+}
+
+/// Whether toys are asked for. \throws Error (usage) for options that need them or exclude them
+bool by_toys(const TestArguments& options) {
+  if (options.toys.toys) {
+    for (const auto& [given, name] :
+         {std::pair{options.base_distribution != "normal", "--base-dist"},
+          {!options.plot.file.empty(), "--plot"}}) {
+      if (given) throw Error(ErrorKind::usage, "cannot be used together with --toys", name);
+    }
+    return true;
+  }
+  for (const auto& [given, name] : {std::pair{options.toys.conditional, "--conditional"},
+                                    {!options.toys.file.empty(), "--toy-file"},
+                                    {options.toys.resume, "--resume"}}) {
+    if (given) throw Error(ErrorKind::usage, "needs --toys", name);
+  }
+  return false;
 }
 
 void warn_if_failed(Command& command, bool converged, const std::string& message) {
@@ -247,6 +286,15 @@ int answer_test(Command& command, PreparedTest& test, bool converged, const std:
   return converged ? exit_success : exit_not_converged;
 }
 
+int cls_by_toys(Command& command, const TestArguments& arguments, double mu) {
+  const LoadedModel loaded = load_with_poi(command, arguments);
+  const Parameter& poi = loaded.spec().parameters[*loaded.spec().poi];
+  warn_if_unsuitable(command, poi, arguments);
+  check_mu(command, poi, mu);
+  return run_cls_by_toys(command, loaded, arguments, arguments.toys, mu,
+                         statistic_of(arguments.statistic));
+}
+
 }  // namespace
 
 int run_cls(Command& command) {
@@ -255,25 +303,15 @@ int run_cls(Command& command) {
   command.arguments.number("--mu", arguments.mu, "MU", "Value to test; default 1");
   declare_statistic(command, arguments, true);
   declare_base(command, arguments);
+  declare_toys(command, arguments.toys, k_toys_help);
   command.arguments.example("slalom cls workspace.json --mu 1");
   if (!command.parse()) return exit_success;
   check_consistent(arguments);
-  PreparedTest test(load_with_poi(command, arguments), arguments);
-  warn_if_unsuitable(command, test, arguments);
   const double mu = arguments.mu.value_or(1.0);
-  const Parameter& poi = test.poi();
-  if (mu < poi.lower) {
-    throw Error(ErrorKind::usage,
-                fmt::format("{} is below the lower bound {} of '{}'", exact(mu), exact(poi.lower),
-                            poi.name),
-                "--mu");
-  }
-  if (mu > poi.upper) {
-    command.note({fmt::format("{} is above the upper bound {} of '{}', which now restricts the "
-                              "best fit only",
-                              exact(mu), exact(poi.upper), poi.name),
-                  "--mu"});
-  }
+  if (by_toys(arguments)) return cls_by_toys(command, arguments, mu);
+  PreparedTest test(load_with_poi(command, arguments), arguments);
+  warn_if_unsuitable(command, test.poi(), arguments);
+  check_mu(command, test.poi(), mu);
   const HypothesisTest result = test.calculator.test(mu);
   return answer_test(
       command, test, result.converged, result.message, [&] { return cls_json(result, arguments); },
@@ -284,8 +322,13 @@ int run_discovery(Command& command) {
   TestArguments arguments;
   declare_test(command, arguments, "Test");
   declare_base(command, arguments);
+  declare_toys(command, arguments.toys, k_toys_help);
   command.arguments.example("slalom discovery workspace.json");
   if (!command.parse()) return exit_success;
+  if (by_toys(arguments)) {
+    return run_discovery_by_toys(command, load_with_poi(command, arguments), arguments,
+                                 arguments.toys);
+  }
   PreparedTest test(load_with_poi(command, arguments), arguments);
   const DiscoveryTest result = test.calculator.discovery();
   return answer_test(
@@ -303,13 +346,18 @@ int run_limit(Command& command) {
   declare_base(command, arguments);
   declare_plot(command, arguments.plot, "CLs against the signal strength with its bands");
   command.arguments.flag("--log", arguments.logarithmic, "Logarithmic scale of CLs");
+  declare_toys(command, arguments.toys, k_toys_help);
   command.arguments.example("slalom limit workspace.json --plot limit.svg");
   if (!command.parse()) return exit_success;
   if (arguments.logarithmic && arguments.plot.file.empty()) {
     throw Error(ErrorKind::usage, "needs --plot", "--log");
   }
+  if (by_toys(arguments)) {
+    return run_limit_by_toys(command, load_with_poi(command, arguments), arguments, arguments.toys,
+                             arguments.level.value_or(0.05), statistic_of(arguments.statistic));
+  }
   PreparedTest test(load_with_poi(command, arguments), arguments);
-  warn_if_unsuitable(command, test, arguments);
+  warn_if_unsuitable(command, test.poi(), arguments);
   const PlotStyle style = plot_style(arguments.plot, test.loaded);
   const UpperLimit result = test.calculator.upper_limit(arguments.level.value_or(0.05));
   if (result.beyond_bound) {

@@ -57,6 +57,8 @@ const std::vector<Verb>& verbs() {
       {"sensitivity", "What the result hangs on: derivatives by every bin, variation and width",
        run_sensitivity},
       {"report", "One HTML page with everything about the fit of a workspace", run_report},
+      {"toys", "Throw and fit pseudo-experiments: distributions, pulls, statistics", run_toys},
+      {"feldman-cousins", "Confidence interval of one parameter by toys", run_feldman_cousins},
       {"combine", "Join two workspaces into one", run_combine},
       {"prune", "Remove channels, samples, modifiers, measurements or small variations", run_prune},
       {"decorrelate", "Split a nuisance parameter by channel, sample or bins", run_decorrelate},
