@@ -100,11 +100,11 @@ TEST_CASE("a run of impacts can be stopped", "[core][impacts]") {
     };
     const Impacts result = slalom::impacts(fitter, 0, {}, how);
     CHECK(calls == 1);
-    CHECK_FALSE(result.converged);
     const auto missed = std::count_if(result.impacts.begin(), result.impacts.end(),
                                       [](const Impact& i) { return i.message == "not reached"; });
     CHECK(missed <= 1);
-    if (threads == 1) CHECK(missed == 1);
+    CHECK(result.converged == (missed == 0));
+    if (threads == 1) CHECK(missed == 1);  // two threads may have both done before the stop
   }
 }
 
