@@ -4,6 +4,7 @@
 import argparse
 import copy
 import json
+import math
 import os
 import pathlib
 import re
@@ -31,6 +32,7 @@ PATCHES = {  # signals that have files of their own
 SIGNALS = 8  # of a patch set, spread over it
 TASKS = ["logpdf", "gradient", "fit", "cls", "limit", "scan", "toy", "impacts", "grid"]
 BENCHMARKS = {"gradient": "logpdf_gradient"}  # names that differ from the task's
+IMPACTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
 UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
@@ -96,8 +98,6 @@ class Slalom:
 
 def second_point(parameters):
     """A point at which no parameter that floats has its initial value (bench_core.cpp's)."""
-    import math
-
     result = {}
     for i, p in enumerate(parameters):
         wave, start = math.sin(i + 1.0), p["init"]
@@ -161,11 +161,10 @@ def prepare(name, arguments, slalom, folder):
     reference = {
         "parameters": len(parameters), "poi": poi, "sigma": sigma, "twice_nll": nll,
         "fit": fit["twice_nll"], "mu": fitted[poi]["value"], "fit_converged": fit["converged"],
-        "cls": cls, "limit": slalom.ask("limit", path), "scan": scan,
+        "n_impacts": len(shifts), "cls": cls, "limit": slalom.ask("limit", path), "scan": scan,
         "curve": curve.get("delta_twice_nll") if curve else None,
-        "impacts": {p["name"]: [p.get(k) for k in ("prefit_up", "prefit_down", "postfit_up",
-                                                   "postfit_down")]
-                    for p in (ranking or {}).get("parameters", [])},
+        "impacts": {p["name"]: [p.get(k) for k in IMPACTS]
+                    for p in (ranking or {}).get("parameters", []) if p["name"] in shifts},
         "grid": {n: slalom.ask("cls", p)["cls_observed"] for n, p in signals.items()}}
     job = {"document": json.loads(path.read_text()), "limit": arguments.limit, "poi": poi,
            "points": points, "scan": scan, "shifts": shifts,
@@ -241,7 +240,7 @@ def main():
         folder = pathlib.Path(name)
         for model in arguments.models.split(","):
             begin = time.monotonic()
-            here = ["grid"] if model == "2l0j" else [t for t in tasks]
+            here = ["grid"] if model == "2l0j" else tasks
             job, reference = prepare(model, arguments, slalom, folder)
             if not job["signals"]:
                 here = [t for t in here if t != "grid"]
