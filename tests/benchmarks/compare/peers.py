@@ -17,6 +17,7 @@ MODULES = {"pyhf": "tool_pyhf", "jax": "tool_pyhf", "nextstat": "tool_nextstat",
            "root": "tool_root"}
 # Share of a task's limit after which no further part (point, toy, parameter, signal) is begun.
 SHARE = 0.25
+MANY_FITS = ("cls", "limit", "scan", "toy", "impacts")
 # CPU seconds below which one measurement is not to be trusted: the clock may run in steps.
 TICK = 0.05
 
@@ -220,7 +221,7 @@ def main():
     with open(path) as file:
         job = json.load(file)
     Tool = importlib.import_module(MODULES[name]).Tool
-    tool = None
+    tool, one_fit = None, 0.0
     for task in todo:
         # Only this task's time counts towards its limit; beyond it the system ends the process.
         used = time.process_time()
@@ -233,11 +234,15 @@ def main():
                 tool = Tool(job["document"], name)
                 say(version=tool.version, built=time.process_time())
             if task == "gradient" and not hasattr(tool, "gradient"):
-                result = {"missing": True}
+                result = {"missing": "no gradient"}
+            elif task in MANY_FITS and one_fit > 0.25 * job["limit"]:
+                result = {"missing": "not tried, as one fit takes long"}
             else:
                 result = getattr(Tasks(tool, job), {"limit": "limit_"}.get(task, task))()
         except Exception as error:  # whatever another tool throws is its answer
             result = {"error": f"{type(error).__name__}: {error}"[:300]}
+        if task == "fit":
+            one_fit = result.get("seconds", 0.0)
         say(end=task, result=finite(result))
 
 
