@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Compares slalom with pyhf and NextStat in one run on one core; see README.md."""
+"""Compares slalom with pyhf, NextStat and ROOT in one run on one core; see README.md."""
 import argparse
+import copy
 import json
 import math
 import os
 import pathlib
 import re
-import resource
+import signal
 import subprocess
 import tempfile
 import time
 
+import report
+
 HERE = pathlib.Path(__file__).resolve().parent
-PUBLISHED = {
+PUBLISHED = {  # workspace, patch or patch set, name in the patch set
     "2bin": ("pyhf/2-bin_1-channel.json", "", ""),
     "agc_34par": ("agc/agc_34par.json", "", ""),
     "sbottom_a": ("sbottom/RegionA/BkgOnly.json",
@@ -21,9 +24,15 @@ PUBLISHED = {
     "3lrjr": ("3LRJR/BkgOnly.json", "3LRJR/patchset.json", "ERJR_100p0_20p0"),
     "ttbar_ljets_132par": ("ttbar/ttbar_ljets_132par.json", "", ""),
     "agc_ml_187par": ("agc/agc_ml_187par.json", "", ""),
+    "2l0j": ("2L0J/BkgOnly.json", "2L0J/patchset.json", "C1C1_WW_125p0_25p0_dummy"),
 }
 SYNTHETIC = ["synthetic_111", "synthetic_601", "synthetic_3301"]
-TIMES = {"read_compile", "stream", "logpdf", "logpdf_gradient", "hessian", "fit"}
+PATCHES = {  # signals that have files of their own
+    "sbottom_a": ["1300_205_60", "1400_950_60", "1500_850_60"]}
+SIGNALS = 8  # of a patch set, spread over it
+TASKS = ["logpdf", "gradient", "fit", "cls", "limit", "scan", "toy", "impacts", "grid"]
+BENCHMARKS = {"gradient": "logpdf_gradient"}  # names that differ from the task's
+IMPACTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
 UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
@@ -55,155 +64,203 @@ def patched(document, operations):
     return document
 
 
-def write_workspace(name, arguments, path):
-    if name in SYNTHETIC:
-        subprocess.run([arguments.benchmarks, "--write-synthetic", name, path], check=True)
-        return
-    folder = pathlib.Path(arguments.data) / "workspaces"
-    workspace, patch, patch_name = PUBLISHED[name]
-    document = json.loads((folder / workspace).read_text())
-    if patch:
-        operations = json.loads((folder / patch).read_text())
-        if patch_name:
-            operations = next(p["patch"] for p in operations["patches"]
-                              if p["metadata"]["name"] == patch_name)
-        document = patched(document, operations)
-    path.write_text(json.dumps(document))
+class Slalom:
+    def __init__(self, arguments):
+        self.benchmarks, self.program = arguments.benchmarks, arguments.slalom
+        self.environment = dict(os.environ, SLALOM_DATA=str(arguments.data))
 
-
-def run_slalom(name, arguments):
-    """Seconds by benchmark, and the counters of the fit and of the evaluations."""
-    command = [arguments.benchmarks, "--benchmark_format=json",
-               f"--benchmark_filter=/{re.escape(name)}$", "--benchmark_min_time=0.3"]
-    environment = dict(os.environ, SLALOM_DATA=str(arguments.data))
-    output = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    result = {}
-    for entry in json.loads(output.stdout)["benchmarks"]:
-        what = entry["name"].split("/")[0]
-        result[what] = entry["cpu_time"] * UNITS[entry["time_unit"]]
-        for counter in ("twice_nll", "twice_nll_0", "parameters", "coefficients", "converged"):
-            if counter in entry:
-                result[counter] = entry[counter]
-    return result
-
-
-def run_peer(tool, python, path, limit):
-    command = [python, str(HERE / "peers.py"), tool, str(path)]
-    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
-        def limited():
-            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
-        process = subprocess.Popen(command, stdout=output, stderr=errors, preexec_fn=limited,
-                                   env=dict(os.environ, OMP_NUM_THREADS="1"))
+    def times(self, name, tasks):
+        """CPU seconds and counters by task."""
+        names = {BENCHMARKS.get(task, task): task for task in tasks}
+        if self.benchmarks is None:
+            return {}
+        command = [self.benchmarks, "--benchmark_format=json", "--benchmark_min_time=0.3",
+                   f"--benchmark_filter=^({'|'.join(names)})/{re.escape(name)}$"]
+        output = subprocess.run(command, check=True, capture_output=True, text=True,
+                                env=self.environment).stdout
         result = {}
-        try:
-            process.wait(timeout=3 * limit)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        output.seek(0)
-        for line in output:
-            if line.startswith("{"):
-                result.update(json.loads(line))
-        errors.seek(0)
-        if process.returncode < 0:
-            result["ended"] = f"more than {limit} s"
-        elif process.returncode != 0:
-            result["ended"] = (errors.read().strip().splitlines() or ["?"])[-1][:200]
+        for entry in json.loads(output)["benchmarks"] if output.strip() else []:
+            if "cpu_time" not in entry:
+                continue
+            task = names[entry["name"].split("/")[0]]
+            result[task] = {"seconds": entry["cpu_time"] * UNITS[entry["time_unit"]]}
+            for counter in ("parameters", "converged", "failed", "toys"):
+                if counter in entry:
+                    result[task][counter] = entry[counter]
+        return result
+
+    def ask(self, verb, path, *options):
+        """The JSON answer of a verb, also of a fit that did not converge."""
+        answer = subprocess.run([self.program, verb, str(path), "--json", *map(str, options)],
+                                capture_output=True, text=True)
+        return json.loads(answer.stdout) if answer.stdout.strip() else None
+
+
+def second_point(parameters):
+    """A point at which no parameter that floats has its initial value (bench_core.cpp's)."""
+    result = {}
+    for i, p in enumerate(parameters):
+        wave, start = math.sin(i + 1.0), p["init"]
+        moved = 0.3 * wave if start == 0.0 else start * (1.0 + 0.05 * wave)
+        result[p["name"]] = start if p["fixed"] else moved
     return result
 
 
-def goals(parameters):
-    """Wanted ratios of fit and gradient."""
-    if parameters < 30:
-        return 10, 10
-    return (50, 25) if parameters < 100 else (300, 30)
+def documents(name, arguments, folder):
+    """Path of the model's workspace, and paths by name of its signals."""
+    if name in SYNTHETIC:
+        path = folder / f"{name}.json"
+        subprocess.run([arguments.benchmarks, "--write-synthetic", name, path], check=True)
+        return path, {}
+    data = pathlib.Path(arguments.data) / "workspaces"
+    workspace, patch, patch_name = PUBLISHED[name]
+    base = json.loads((data / workspace).read_text())
+    patches = {"": []}
+    if patch_name:
+        patches = {p["metadata"]["name"]: p["patch"]
+                   for p in json.loads((data / patch).read_text())["patches"]}
+    elif patch:
+        patches = {p: json.loads((data / patch).with_name(f"patch.sbottom_{p}.json").read_text())
+                   for p in PATCHES[name]}
+    paths = {}
+    others = list(patches)[::max(1, len(patches) // SIGNALS)][:SIGNALS]
+    for i, which in enumerate(dict.fromkeys([patch_name or next(iter(patches)), *others])):
+        paths[which] = folder / f"{name}_{i}.json"
+        paths[which].write_text(json.dumps(patched(copy.deepcopy(base), patches[which])))
+    first = next(iter(paths.values()))
+    return first, (paths if len(patches) > 1 else {})
 
 
-def shown(seconds):
-    if seconds is None:
-        return "-"
-    for unit in ("s", "ms", "us", "ns"):
-        if seconds >= UNITS[unit] or unit == "ns":
-            return f"{seconds / UNITS[unit]:.3g} {unit}"
+def prepare(name, arguments, slalom, folder):
+    """What the other tools are asked (the job), and what slalom answers (the reference)."""
+    path, signals = documents(name, arguments, folder)
+    parameters = slalom.ask("inspect", path)["parameters"]
+    poi = slalom.ask("inspect", path)["poi"]
+    fit, cls = slalom.ask("fit", path), slalom.ask("cls", path)
+    fitted = fit["parameters"]
+    points = {"start": {p["name"]: p["init"] for p in parameters},
+              "second": second_point(parameters),
+              "best": {n: p["value"] for n, p in fitted.items()}}
+    # 21 points within two standard deviations; at a bound those of the Asimov data.
+    sigma = fitted[poi]["error"] or cls["mu"] / cls["test_statistic_asimov"] ** 0.5
+    bounds = next(p["bounds"] for p in parameters if p["name"] == poi)
+    low = max(bounds[0], fitted[poi]["value"] - 2.0 * sigma)
+    high = min(bounds[1], fitted[poi]["value"] + 2.0 * sigma)
+    scan = [low + (high - low) * i / 20 for i in range(21)]
+    shifts = {p["name"]: {"prefit": p["prefit_uncertainty"],
+                          "postfit": fitted[p["name"]]["error"]}
+              for p in parameters if p.get("prefit_uncertainty") and not p["fixed"]}
+    values = folder / "point.json"
+    nll = {}
+    for which, point in points.items():
+        values.write_text(json.dumps(point))
+        answer = slalom.ask("logpdf", path, "--parameters", values)
+        nll[which] = answer["twice_nll"] if answer and "twice_nll" in answer else None
+    curve = slalom.ask("scan", path, "--range", low, high)
+    ranking = slalom.ask("ranking", path)
+    reference = {
+        "parameters": len(parameters), "poi": poi, "sigma": sigma, "twice_nll": nll,
+        "fit": fit["twice_nll"], "mu": fitted[poi]["value"], "fit_converged": fit["converged"],
+        "n_impacts": len(shifts), "cls": cls, "limit": slalom.ask("limit", path), "scan": scan,
+        "curve": curve.get("delta_twice_nll") if curve else None,
+        "impacts": {p["name"]: [p.get(k) for k in IMPACTS]
+                    for p in (ranking or {}).get("parameters", []) if p["name"] in shifts},
+        "grid": {n: slalom.ask("cls", p)["cls_observed"] for n, p in signals.items()}}
+    job = {"document": json.loads(path.read_text()), "limit": arguments.limit, "poi": poi,
+           "points": points, "scan": scan, "shifts": shifts,
+           "signals": {n: str(p) for n, p in signals.items()}}
+    return job, reference
 
 
-def ratio(ours, peers, key, goal, limit):
-    """Fastest peer over slalom; a lower bound where no peer finished."""
-    times = [p[key] for p in peers.values() if key in p]
-    bound = ""
-    if not times:
-        if key != "fit" or not any("more than" in p.get("ended", "") for p in peers.values()):
-            return "-", None
-        times, bound = [limit], "> "
-    value = min(times) / ours
-    verdict = "reached" if value >= goal else "not decided" if bound else "MISSED"
-    return f"{bound}{value:.3g} (goal {goal}: {verdict})", value
+def run_peer(tool, python, job_path, tasks, limit):
+    """Answers by task. The process is started again after a task that ended it."""
+    result, todo = {}, ["check", *tasks]
+    while todo:
+        command = [python, str(HERE / "peers.py"), tool, str(job_path), *todo]
+        with tempfile.TemporaryFile("w+") as output:
+            process = subprocess.Popen(
+                command, stdout=output, stderr=subprocess.DEVNULL, cwd=job_path.parent,
+                env=dict(os.environ, OMP_NUM_THREADS="1", RAYON_NUM_THREADS="1"))
+            timed_out = False
+            try:
+                process.wait(timeout=len(todo) * 8 * limit + 300)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+                timed_out = True
+            output.seek(0)
+            lines = [json.loads(line) for line in output if line.startswith("{")]
+        current, so_far = todo[0], {}
+        for line in lines:
+            if "begin" in line:
+                current, so_far = line["begin"], {}
+            elif "so_far" in line:
+                so_far = line["so_far"]
+            elif "end" in line:
+                result[line["end"]] = line["result"]
+            else:
+                result.update(line)
+        if current in result:  # ended as it should
+            break
+        if process.returncode == -signal.SIGXCPU or timed_out:
+            result[current] = so_far or {"beyond": limit}
+        else:
+            result[current] = {"error": f"the process ended with code {process.returncode}"}
+        todo = todo[todo.index(current) + 1:]
+        if current in ("check", "fit"):  # there is no hope for what takes more fits
+            break
+    return result
 
 
-def table(results, limit):
-    lines = ["| model (parameters) | tool | logpdf | logpdf + gradient | fit | 2NLL - lowest |",
-             "|---|---|---|---|---|---|"]
-    for name, entry in results.items():
-        ours, peers = entry["slalom"], entry["peers"]
-        minima = {"slalom": ours["twice_nll"]}
-        for tool, p in peers.items():
-            # A tool may leave out constants: compare at the suggested start.
-            if "minimum" in p:
-                minima[tool] = p["minimum"] - p["start"] + ours["twice_nll_0"]
-        lowest = min((v for v in minima.values() if math.isfinite(v)), default=math.nan)
-        rows = [("slalom", ours["logpdf"], ours["logpdf_gradient"], shown(ours["fit"]))]
-        for tool, p in peers.items():
-            fit = shown(p["fit"]) if "fit" in p else p.get("ended", "-")
-            rows.append((tool, p.get("logpdf"), p.get("gradient"), fit))
-        for i, (tool, value, gradient, fit) in enumerate(rows):
-            label = f"{name} ({int(ours['parameters'])})" if i == 0 else ""
-            above = f"{minima[tool] - lowest:.2g}" if tool in minima else "-"
-            lines.append(f"| {label} | {tool} | {shown(value)} | {shown(gradient)} | {fit} | "
-                         f"{above} |")
-        fit_goal, gradient_goal = goals(ours["parameters"])
-        lines.append(f"| | **fastest peer / slalom** | "
-                     f"{ratio(ours['logpdf'], peers, 'logpdf', 1, limit)[0].split(' (')[0]} | "
-                     f"{ratio(ours['logpdf_gradient'], peers, 'gradient', gradient_goal, limit)[0]}"
-                     f" | {ratio(ours['fit'], peers, 'fit', fit_goal, limit)[0]} | |")
-    return "\n".join(lines) + "\n"
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--benchmarks", help="the program slalom_benchmarks; without it only the "
+                        "other tools are measured")
+    parser.add_argument("--slalom", required=True, help="the program slalom")
+    parser.add_argument("--data", default=os.environ.get("SLALOM_DATA") or
+                        HERE.parents[3] / "shared" / "data", help="folder of the published data")
+    for tool in ("pyhf", "jax", "nextstat", "root"):
+        parser.add_argument(f"--python-{tool}", help=f"interpreter with {tool}")
+    parser.add_argument("--models", default=",".join(PUBLISHED),
+                        help="of these and " + ", ".join(SYNTHETIC))
+    parser.add_argument("--tasks", default=",".join(TASKS), help="of these")
+    parser.add_argument("--skip", default="", help="TOOL:MODEL pairs to leave out")
+    parser.add_argument("--limit", type=int, default=20, help="CPU seconds of each entry")
+    parser.add_argument("--core", type=int, default=0, help="core to run on")
+    parser.add_argument("--output", default="comparison", help="for OUTPUT.json and OUTPUT.md")
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--benchmarks", required=True, help="the program slalom_benchmarks")
-    parser.add_argument("--data", default=os.environ.get("SLALOM_DATA") or
-                        HERE.parents[3] / "shared" / "data", help="folder of the published data")
-    for tool in ("pyhf", "jax", "nextstat"):
-        parser.add_argument(f"--python-{tool}", help=f"interpreter with {tool}")
-    parser.add_argument("--models", default=",".join([*PUBLISHED, *SYNTHETIC]))
-    parser.add_argument("--limit", type=int, default=36, help="CPU seconds of each entry")
-    parser.add_argument("--core", type=int, default=0, help="core to run on")
-    parser.add_argument("--output", default="comparison", help="for OUTPUT.json and OUTPUT.md")
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
     os.sched_setaffinity(0, {arguments.core})  # inherited by everything started here
-    pythons = {"numpy": arguments.python_pyhf, "jax": arguments.python_jax,
-               "nextstat": arguments.python_nextstat}
-    results = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.models.split(","):
-            path = pathlib.Path(folder) / f"{name}.json"
-            write_workspace(name, arguments, path)
-            ours, peers = run_slalom(name, arguments), {}
-            for tool, python in pythons.items():
-                if python:
-                    label = {"numpy": "pyhf", "jax": "pyhf, jax"}.get(tool, tool)
-                    peers[label] = run_peer(tool, python, path, arguments.limit)
+    slalom, results = Slalom(arguments), {}
+    tasks = [t for t in TASKS if t in arguments.tasks.split(",")]
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for model in arguments.models.split(","):
+            begin = time.monotonic()
+            here = ["grid"] if model == "2l0j" else tasks
+            job, reference = prepare(model, arguments, slalom, folder)
+            if not job["signals"]:
+                here = [t for t in here if t != "grid"]
+            job_path = folder / "job"
+            job_path.write_text(json.dumps(job))
+            ours, peers = slalom.times(model, here), {}
+            for tool in ("pyhf", "jax", "nextstat", "root"):
+                python = getattr(arguments, "python_" + tool)
+                if python and f"{tool}:{model}" not in arguments.skip.split(","):
+                    peers[tool] = run_peer(tool, python, job_path, here, arguments.limit)
             # Once more afterwards: the better of two, as neighbours may have interfered.
-            for key, value in run_slalom(name, arguments).items():
-                if key in TIMES:
-                    ours[key] = min(ours[key], value)
-            path.unlink()
-            results[name] = {"slalom": ours, "peers": peers}
+            for task, again in slalom.times(model, here).items():
+                ours[task]["seconds"] = min(ours[task]["seconds"], again["seconds"])
+            results[model] = {"reference": reference, "slalom": ours, "peers": peers}
             text = json.dumps({"date": time.strftime("%Y-%m-%d"), "limit": arguments.limit,
                                "results": results}, indent=1)
             pathlib.Path(arguments.output + ".json").write_text(text + "\n")
-            pathlib.Path(arguments.output + ".md").write_text(table(results, arguments.limit))
-            print(name, "done", flush=True)
+            pathlib.Path(arguments.output + ".md").write_text(
+                report.table(results, arguments.limit))
+            print(f"{model}: {time.monotonic() - begin:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
