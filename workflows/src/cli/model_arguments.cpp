@@ -230,7 +230,7 @@ void declare_point(Command& command, ModelArguments& options) {
                   "Let a parameter float that the workspace holds; repeatable");
 }
 
-void declare_asimov(Command& command, ModelArguments& options) {
+void declare_data(Command& command, ModelArguments& options) {
   Arguments& arguments = command.arguments;
   arguments.group("Data");
   arguments.number("--asimov", options.asimov, "MU",
@@ -238,11 +238,6 @@ void declare_asimov(Command& command, ModelArguments& options) {
                    "all others at their initial values");
   arguments.text("--asimov-fit", options.asimov_fit, "MU|best",
                  "The same with the others fitted to the observed data, at MU or at the best fit");
-}
-
-void declare_data(Command& command, ModelArguments& options) {
-  declare_asimov(command, options);
-  Arguments& arguments = command.arguments;
   arguments.group("Resources");
   arguments.integer("--threads", options.threads, 1, "N", "Threads to use where work is parallel");
   arguments.integer("--seed", options.seed, 0, "N", "Seed of random numbers where there are any");

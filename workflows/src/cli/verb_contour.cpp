@@ -42,7 +42,7 @@ struct Contours {
 void declare_contour(Command& command, ContourArguments& options) {
   declare_model(command, options);
   declare_point(command, options);
-  declare_asimov(command, options);
+  declare_data(command, options);
   Arguments& arguments = command.arguments;
   arguments.group("Contour");
   arguments.text("--x", options.x, "NAME", "First parameter; default is that of interest");
@@ -54,7 +54,6 @@ void declare_contour(Command& command, ContourArguments& options) {
   arguments.pairs("--grid", options.grid, "NX NY",
                   "The profile on a grid around the contours as well, and a warning if it has "
                   "allowed points that no contour encloses");
-  arguments.integer("--threads", options.threads, 1, "N", "Threads for the grid; default all");
   declare_plot(command, options.plot, "the contours and the best fit");
   command.declare_csv();
 }

@@ -103,7 +103,7 @@ int run_logpdf(Command& command) {
   ModelArguments arguments;
   declare_model(command, arguments);
   declare_point(command, arguments);
-  declare_asimov(command, arguments);
+  declare_data(command, arguments);
   command.arguments.example("slalom logpdf workspace.json --fix mu=0");
   if (!command.parse()) return exit_success;
   const LoadedModel loaded = load_model(command, arguments);
@@ -127,7 +127,7 @@ int run_expected(Command& command) {
   bool samples = false;
   declare_model(command, arguments);
   declare_point(command, arguments);
-  declare_asimov(command, arguments);
+  declare_data(command, arguments);
   command.arguments.flag("--samples", samples, "Every sample as well");
   command.arguments.example("slalom expected workspace.json --fix mu=0");
   if (!command.parse()) return exit_success;

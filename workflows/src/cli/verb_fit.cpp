@@ -64,7 +64,7 @@ void declare_plots(Command& command, FitArguments& options) {
 void declare_fit(Command& command, FitArguments& options) {
   declare_model(command, options);
   declare_point(command, options);
-  declare_asimov(command, options);
+  declare_data(command, options);
   Arguments& arguments = command.arguments;
   arguments.group("Fit");
   arguments.optional_texts("--minos", options.minos, "", "NAME",

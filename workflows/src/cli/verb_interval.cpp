@@ -164,7 +164,7 @@ int run_interval(Command& command) {
   IntervalArguments arguments;
   declare_model(command, arguments);
   declare_point(command, arguments);
-  declare_asimov(command, arguments);
+  declare_data(command, arguments);
   command.arguments.group("Interval");
   command.arguments.text("--parameter", arguments.parameter, "NAME",
                          "Parameter; default is the parameter of interest");

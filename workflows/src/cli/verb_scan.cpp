@@ -36,7 +36,7 @@ struct ScanArguments : ModelArguments {
 void declare_scan(Command& command, ScanArguments& options) {
   declare_model(command, options);
   declare_point(command, options);
-  declare_asimov(command, options);
+  declare_data(command, options);
   Arguments& arguments = command.arguments;
   arguments.group("Scan");
   arguments.text("--parameter", options.parameter, "NAME",
