@@ -92,6 +92,10 @@ Toy observed_toy(const FitResult& best, const FitResult& held, std::size_t poi) 
 
 }  // namespace
 
+FitResult fit_toy(Fitter& fitter, std::span<const double> truth, const FitOptions& options) {
+  return fit_twice(fitter, options, inside_bounds(fitter.model().spec(), truth));
+}
+
 double Toy::t() const { return std::max(0.0, conditional_twice_nll - free_twice_nll); }
 
 std::vector<double> throw_toy(const Model& model, std::span<const double> parameters,
