@@ -279,9 +279,10 @@ void scan(benchmark::State& state, Source& source) {
   const std::size_t poi = model.spec().poi.value();
   const Parameter& p = model.spec().parameters[poi];
   Fitter fitter(model);
-  const FitResult best = fitter.fit();
+  FitResult best = fitter.fit();
   const double value = best.parameters[poi];
-  const double error = std::max(fitter.errors(best)[poi], 0.1);
+  best.at_bound[poi] = false;  // the curvature gives a scale there, too
+  const double error = fitter.errors(best)[poi];
   constexpr int points = 21;
   std::vector<double> values(points);
   for (int i = 0; i < points; ++i) {
@@ -317,7 +318,7 @@ void toy(benchmark::State& state, Source& source) {
     RandomStream random(1, index++ % n_toys);
     fitter.set_data(throw_toy(model, truth.parameters, random));
     const FitResult result = fit_toy(fitter, truth.parameters);
-    converged += result.converged() ? 1 : 0;
+    if (result.converged()) ++converged;
     ++done;
   }
   state.counters["failed"] = static_cast<double>(done - converged);
@@ -335,7 +336,7 @@ void toy_test(benchmark::State& state, Source& source) {
   while (state.KeepRunningBatch(static_cast<std::int64_t>(options.n_toys))) {
     options.first = done % n_toys;
     for (const Toy& result : run_toys(model, truth.parameters, 1.0, options)) {
-      converged += result.converged() ? 1 : 0;
+      if (result.converged()) ++converged;
     }
     done += options.n_toys;
   }
