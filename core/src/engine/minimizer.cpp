@@ -31,10 +31,10 @@ constexpr double k_same_minimum = 0.2;
 /// to be worth another one.
 constexpr double k_near_decrease = 0.5;
 /// A step with an old factor must shrink the residual to this, or a new factor is cheaper.
-constexpr double k_good_shrinkage = 0.5;
+constexpr double k_good_shrinkage = 0.4;
 /// Residual from which the exact Hessian is worth more than the expected information.
-constexpr double k_rough_residual = 0.3;
-constexpr int k_most_rough_steps = 3;
+constexpr double k_rough_residual = 0.1;
+constexpr int k_most_rough_steps = 5;
 /// A value that counts as zero except for its sign, which selects the side of a kink.
 constexpr double k_side = 1e-300;
 
@@ -336,7 +336,7 @@ bool Minimizer::try_steps(Level next, double* damping, bool* rounding) {
       x_ = trial_;
       accept(level);
       if (gain > 0.75 && fraction == 1.0) {
-        *damping = *damping < 1e-5 ? 0.0 : (gain > 0.9 ? 0.01 : 0.1) * *damping;
+        *damping = *damping < (actual < k_near_decrease ? 1e-2 : 1e-5) ? 0.0 : 0.1 * *damping;
       }
       if (gain < 0.25) *damping = std::max(4.0 * *damping, k_first_damping);
       return true;
@@ -458,9 +458,9 @@ void Minimizer::remember_step() {
   ++n_pairs_;
 }
 
-/// A step with a factor from a point before this one; false, at the same point, if it is not as
-/// good as a new factor is expected to be. The first step of a run is only asked to go down.
-bool Minimizer::try_chord(bool first) {
+/// A step with a factor from a point before this one; false, at the same point, if it does not go
+/// down as it should. Sets shrinkage_.
+bool Minimizer::try_chord() {
   double predicted = 0.0;
   if (!factor_covers() || !chord_step(&predicted)) return false;
   trial_ = x_;
@@ -470,8 +470,8 @@ bool Minimizer::try_chord(bool first) {
   const double decrease = f_ - s_.arrays.nll;
   const double before = residual(gradient_.data());
   const double after = residual_at(trial_, s_.arrays.gradient);
-  const bool good = after < k_good_shrinkage * before && decrease > -noise;
-  if (!good && !(first && decrease > 0.3 * predicted)) return false;
+  const bool near = after < k_good_shrinkage * before && decrease > -noise;
+  if (!near && !(decrease > 0.3 * predicted && decrease > noise)) return false;
   shrinkage_ = after / before;
   last_decrease_ = decrease;
   remember_step();
@@ -600,6 +600,7 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
   accept(level);
   double damping = 0.0;
   bool chord = reuse;
+  shrinkage_ = 0.3;
   FitStatus status = FitStatus::converged;
   for (int iteration = 0;; ++iteration) {
     settle_kinks(level);
@@ -621,8 +622,11 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
       const bool rough = reuse && !factor_exact_;
       const bool far = result.kkt_residual > k_rough_residual;
       const bool tried = chord && (!rough || (far && iteration < k_most_rough_steps));
-      if (tried && try_chord(rough || (reuse && iteration == 0))) {
-        chord = rough || shrinkage_ < k_good_shrinkage;
+      const double last_shrinkage = shrinkage_;
+      if (tried && try_chord()) {
+        chord = rough || shrinkage_ < k_good_shrinkage ||
+                shrinkage_ * last_shrinkage < k_good_shrinkage * k_good_shrinkage;
+        if (n_pairs_ == k_most_pairs) chord = shrinkage_ < 0.1;
         if (!hopeless()) continue;
         status = FitStatus::stalled;
         break;
@@ -639,7 +643,8 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
     bool rounding = false;
     const double before = result.kkt_residual;
     if (try_steps(level, &damping, &rounding)) {
-      chord = !current_ && residual(gradient_.data()) < k_good_shrinkage * before;
+      shrinkage_ = residual(gradient_.data()) / before;
+      chord = !current_ && shrinkage_ < k_good_shrinkage;
       if (!hopeless()) continue;
       status = FitStatus::stalled;
       break;

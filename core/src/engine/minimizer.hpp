@@ -104,7 +104,7 @@ class Minimizer {
   bool chord_step(double* predicted);
   double residual_at(const std::vector<double>& x, const double* gradient) const;
   void remember_step();
-  bool try_chord(bool first);
+  bool try_chord();
   bool make_exact();
   double newton_decrement();
   double smallest_eigenvalue();
