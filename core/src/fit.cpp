@@ -8,8 +8,7 @@
 #include <string>
 #include <utility>
 
-#include "engine/engine.hpp"
-#include "engine/minimizer.hpp"
+#include "fit_state.hpp"
 
 namespace slalom {
 
@@ -22,23 +21,6 @@ using detail::LocalMinimum;
 using detail::Minimizer;
 using detail::Mode;
 using detail::ParameterPlace;
-
-namespace detail {
-
-/// Everything a Fitter reuses.
-struct FitState {
-  explicit FitState(const Model& m);
-  Model model;
-  EngineState state;
-  Minimizer minimizer;
-  std::vector<double> start;  ///< shared parameters
-  /// Shared parameters whose variations are so asymmetric that the likelihood may have a minimum on
-  /// either side of zero; the most asymmetric first.
-  std::vector<std::size_t> asymmetric;
-  LocalMinimum best, other;
-};
-
-}  // namespace detail
 
 namespace {
 
@@ -77,13 +59,52 @@ std::vector<std::size_t> asymmetric_parameters(const Engine& engine) {
   return result;
 }
 
+/// Poisson-constrained per-bin parameters that may well have no counts, each with the systematics
+/// that scale its sample most.
+std::vector<detail::WeakLocal> weak_locals(const Engine& engine) {
+  constexpr double most_counts = 3.0;
+  constexpr double least_effect = 0.4;
+  std::vector<detail::WeakLocal> result;
+  for (const ChannelSpec& channel : engine.spec.channels) {
+    for (const SampleSpec& sample : channel.samples) {
+      for (const BinwiseTerm& term : sample.binwise) {
+        for (std::size_t b = 0; b < term.parameters.size(); ++b) {
+          const Parameter& gamma = engine.spec.parameters[term.parameters[b]];
+          const ParameterPlace place = engine.places[term.parameters[b]];
+          if (gamma.constraint != ConstraintType::poisson || gamma.tau > most_counts) continue;
+          if (!place.local || gamma.fixed) continue;
+          const auto add = [&](std::size_t parameter, double up, double down) {
+            const double effect = std::abs(up) >= std::abs(down) ? up : down;
+            if (std::abs(effect) < least_effect) return;
+            result.push_back({place.index, engine.places[parameter].index,
+                              effect > 0.0 ? 1.0 : -1.0, std::abs(effect)});
+          };
+          for (const NormsysTerm& t : sample.normsys) {
+            add(t.parameter, std::log(t.hi), -std::log(t.lo));
+          }
+          const double nominal = std::max(std::abs(sample.nominal[b]), 1e-9);
+          for (const HistosysTerm& t : sample.histosys) {
+            add(t.parameter, (t.hi[b] - sample.nominal[b]) / nominal,
+                (sample.nominal[b] - t.lo[b]) / nominal);
+          }
+        }
+      }
+    }
+  }
+  std::sort(result.begin(), result.end(),
+            [](const auto& a, const auto& b) { return a.effect > b.effect; });
+  result.resize(std::min(result.size(), k_most_candidates));
+  return result;
+}
+
 }  // namespace
 
 detail::FitState::FitState(const Model& m)
     : model(m),
       state(m.engine()),
       minimizer(state),
-      asymmetric(asymmetric_parameters(m.engine())) {}
+      asymmetric(asymmetric_parameters(m.engine())),
+      weak(weak_locals(m.engine())) {}
 
 const char* to_string(FitStatus status) {
   switch (status) {
@@ -302,28 +323,85 @@ std::vector<double> other_sides(double value) {
   return targets;
 }
 
-/// Looks along each asymmetric parameter for a start from which a lower minimum may be reached, and
-/// goes there. Returns the number of additional starts.
+/// Looks for a start with a parameter at `target` from which a lower minimum may be reached, and
+/// goes there. True if it was lower.
+bool search_at(detail::FitState& f, std::size_t p, double target, int* starts) {
+  if (!f.minimizer.promising_start(p, target, f.start)) return false;
+  ++*starts;
+  f.minimizer.save(f.best_factor, true);
+  f.minimizer.known = &f.best;
+  f.minimizer.run(f.start, f.other);
+  f.minimizer.known = nullptr;
+  if (f.other.status == FitStatus::converged && f.other.nll < f.best.nll - 1e-9) {
+    std::swap(f.best, f.other);
+    return true;
+  }
+  // promising_start() needs the factor at the best point again.
+  f.minimizer.resume(f.best, f.best_factor);
+  return false;
+}
+
+/// Looks along each asymmetric parameter, and along those that scale a sample whose per-bin
+/// parameter vanished because its constraint has no counts. Returns the number of additional
+/// starts.
 int search_other_minima(detail::FitState& f) {
   int starts = 0;
   // Every improvement moves the point that the others are seen from.
-  for (std::size_t i = 0; i < f.asymmetric.size(); ++i) {
-    const std::size_t p = f.asymmetric[i];
+  for (std::size_t p : f.asymmetric) {
     for (double target : other_sides(f.best.theta[p])) {
-      if (!f.minimizer.promising_start(p, target, f.start)) continue;
-      ++starts;
-      f.minimizer.known = &f.best;
-      f.minimizer.run(f.start, f.other);
-      f.minimizer.known = nullptr;
-      if (f.other.status == FitStatus::converged && f.other.nll < f.best.nll - 1e-9) {
-        std::swap(f.best, f.other);
-        break;
-      }
-      // promising_start() needs the factor at the best point again.
-      f.minimizer.resume(f.best);
+      if (search_at(f, p, target, &starts)) break;
+    }
+  }
+  for (const detail::WeakLocal& w : f.weak) {
+    const detail::StateArrays& st = f.state.arrays;
+    if (st.local_centre[w.local] > 0.0 || f.best.gamma[w.local] > st.local_lower[w.local]) continue;
+    for (double distance : {0.7, 1.4}) {
+      if (search_at(f, w.shared, f.best.theta[w.shared] + w.direction * distance, &starts)) break;
     }
   }
   return starts;
+}
+
+/// Shared factor of the expected information at the values of `start`, with the data expected
+/// there: it depends on nothing else, so that fits do not depend on what was fitted before.
+const Minimizer::Factor& reference_factor(const Start& start, detail::FitState& f) {
+  for (const detail::Reference& r : f.references) {
+    if (r.values == start.values && r.fixed == start.fixed) return r.factor;
+  }
+  constexpr std::size_t most_references = 4;
+  if (f.references.size() == most_references) f.references.erase(f.references.begin());
+  detail::Reference& added = f.references.emplace_back();
+  added.values = start.values;
+  added.fixed = start.fixed;
+  const std::vector<double> data = f.state.data;
+  std::vector<double> expected = f.model.expected_data(start.values);
+  const bool possible = std::all_of(
+      expected.begin(), expected.begin() + static_cast<std::ptrdiff_t>(f.model.n_bins()),
+      [](double n) { return std::isfinite(n) && n >= 0.0; });
+  if (possible) {
+    f.state.set_data(expected);
+    f.minimizer.prepare(f.start, added.factor);
+    f.state.set_data(data);
+  }
+  return added.factor;
+}
+
+/// Whether a run may begin with a factor from elsewhere, which is then in its place.
+bool take_factor(const Start& start, detail::FirstFactor first, detail::FitState& f) {
+  switch (first) {
+    case detail::FirstFactor::none:
+      return false;
+    case detail::FirstFactor::last:
+      return true;
+    case detail::FirstFactor::held:
+      f.minimizer.restore(f.held_factor);
+      return f.held_factor.valid;
+    case detail::FirstFactor::reference:
+      break;
+  }
+  const Minimizer::Factor& factor = reference_factor(start, f);
+  f.minimizer.restore(factor);
+  return factor.valid;
 }
 
 }  // namespace
@@ -338,7 +416,10 @@ void Fitter::set_data(std::span<const double> data) { state_->state.set_data(dat
 std::span<const double> Fitter::data() const { return state_->state.data; }
 
 FitResult Fitter::fit(const FitOptions& options) {
-  detail::FitState& f = *state_;
+  return detail::run_fit(*state_, options, detail::FirstFactor::none);
+}
+
+FitResult detail::run_fit(FitState& f, const FitOptions& options, FirstFactor first) {
   const Start start = make_start(f.model.spec(), options);
   apply(start, f);
   f.minimizer.tolerance = options.tolerance;
@@ -346,7 +427,13 @@ FitResult Fitter::fit(const FitOptions& options) {
   f.minimizer.iterations = f.minimizer.evaluations = 0;
   FitResult result;
   f.minimizer.fisher_steps = options.warm_start ? 0 : 2;
+  f.minimizer.reuse_factor = take_factor(start, first, f);
   f.minimizer.run(f.start, f.best);
+  if (f.minimizer.reuse_factor && f.best.status != FitStatus::converged) {
+    f.minimizer.reuse_factor = false;
+    f.minimizer.run(f.start, f.best);
+  }
+  f.minimizer.reuse_factor = false;
   result.starts = 1;
   if (f.best.status == FitStatus::infeasible) {
     const std::vector<double> asked = f.start;

@@ -71,16 +71,6 @@ struct ToyFit {
   bool converged = false;
 };
 
-FitResult fit_twice(Fitter& fitter, const FitOptions& options, const std::vector<double>& near) {
-  FitResult cold = fitter.fit(options);
-  FitOptions warm = options;
-  warm.init = near;
-  warm.search_minima = false;
-  FitResult other = fitter.fit(warm);
-  const bool better = other.converged() && (!cold.converged() || other.twice_nll < cold.twice_nll);
-  return better ? other : cold;
-}
-
 /// Counts toys, collects their statistics, and says how many are as large as that of the data.
 void summarise(const std::vector<ToyFit>& fits, ToyGoodnessOfFit& result) {
   result.toys.asked = fits.size();
@@ -171,7 +161,7 @@ ToyGoodnessOfFit goodness_of_fit_by_toys(Fitter& fitter, const ToyOptions& toys,
         throw_toy(model, best.parameters, random,
                   toys.throw_auxiliary ? std::span<const double>() : auxiliary);
     with.set_data(toy);
-    const FitResult fit = fit_twice(with, options, best.parameters);
+    const FitResult fit = fit_toy(with, best.parameters, options);
     const double saturated = saturated_twice_nll(model, toy, fit);
     fits[i] = {std::max(0.0, fit.twice_nll - saturated), true, fit.converged()};
   };

@@ -21,6 +21,15 @@ namespace {
 /// A conditional fit below the free one by more than this is a new minimum, not rounding.
 constexpr double k_new_minimum = 1e-9;
 
+/// Whether a nuisance parameter differs by more than two pre-fit uncertainties.
+bool far_apart(const ModelSpec& spec, const std::vector<double>& a, const std::vector<double>& b) {
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double width = spec.parameters[i].prefit_uncertainty();
+    if (width > 0.0 && std::abs(a[i] - b[i]) > 2.0 * width) return true;
+  }
+  return false;
+}
+
 std::string failure(const char* what, const FitResult& fit) {
   return fit.converged() ? "" : std::string(what) + ": " + fit.message;
 }
@@ -44,15 +53,18 @@ AsymptoticCalculator::AsymptoticCalculator(Fitter& fitter, FitOptions options,
   best_ = fitter.fit(options_);
 }
 
-/// Fit with the POI at mu, from the given start and from that near another fit; the lower one.
+/// Fit with the POI at mu, from a point near another fit and, where that leads far away or nowhere,
+/// from the start of the options; the lower one.
 FitResult AsymptoticCalculator::conditional(double mu, const std::vector<double>& near) {
   FitOptions options = options_;
   options.fixed.emplace_back(poi_, mu);
-  FitResult fit = fitter_.fit(options);
-  if (near.empty()) return fit;
+  if (near.empty()) return fitter_.fit(options);
   options.init = near;
   options.warm_start = true;
-  options.search_minima = false;
+  FitResult fit = fitter_.fit(options);
+  if (fit.converged() && !far_apart(fitter_.model().spec(), fit.parameters, near)) return fit;
+  options.init = options_.init;
+  options.warm_start = options_.warm_start;
   FitResult other = fitter_.fit(options);
   const bool better =
       other.converged() && (!fit.converged() || other.twice_nll < fit.twice_nll - k_new_minimum);
@@ -74,7 +86,8 @@ void AsymptoticCalculator::improve_best(const FitResult& fit) {
 const AsymptoticCalculator::Asimov& AsymptoticCalculator::asimov(double mu) {
   Asimov& result = mu == 0.0 ? background_ : signal_;
   if (!result.data.empty()) return result;
-  const FitResult fit = conditional(mu, best_.parameters);
+  const bool known = best_.converged() && best_.parameters[poi_] == mu;
+  const FitResult fit = known ? best_ : conditional(mu, best_.parameters);
   improve_best(fit);
   result.converged = fit.converged();
   result.message = failure("the fit for the Asimov data", fit);

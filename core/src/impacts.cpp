@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "fit_state.hpp"
 #include "parallel_fits.hpp"
+#include "profile_path.hpp"
 
 namespace slalom {
 
@@ -22,24 +24,36 @@ void check_floating(const Model& model, const FitResult& best, std::size_t targe
               model.spec().parameters[target].name);
 }
 
-/// Best fit of the target with one parameter moved and held.
+/// Half the rise of -2 log L that a parabola would have may differ from the true one by this factor
+/// before a re-fit is not trusted to be on the branch of the best fit.
+constexpr double k_plausible_rise = 2.0;
+
+/// Best fits of the target with one parameter moved and held.
 class Refit {
  public:
-  Refit(Fitter& fitter, const FitOptions& options, const FitResult& best, std::size_t target)
-      : fitter_(fitter), options_(options), best_(best), target_(target) {
-    options_.init = best.parameters;
+  Refit(Fitter& fitter, const FitOptions& options, const FitResult& best, std::size_t target,
+        std::size_t parameter, double error, const detail::ProfilePath& path)
+      : fitter_(fitter),
+        options_(options),
+        best_(best),
+        target_(target),
+        parameter_(parameter),
+        error_(error),
+        path_(path) {
     options_.warm_start = true;
     options_.fixed.emplace_back(0, 0.0);
   }
 
-  /// Change of the target when `parameter` moves by `shift`; notes a failure in `impact`.
-  double change(std::size_t parameter, double shift, Impact& impact) {
+  /// Change of the target when the parameter moves by `shift`; notes a failure in `impact`.
+  double change(double shift, Impact& impact) {
     if (shift == 0.0) return 0.0;
-    const Parameter& p = fitter_.model().spec().parameters[parameter];
-    const double value = std::clamp(best_.parameters[parameter] + shift, p.lower, p.upper);
-    options_.fixed.back() = {parameter, value};
-    const FitResult fit = fitter_.fit(options_);
-    if (!fit.converged()) {
+    const Parameter& p = fitter_.model().spec().parameters[parameter_];
+    const double value = std::clamp(best_.parameters[parameter_] + shift, p.lower, p.upper);
+    options_.fixed.back() = {parameter_, value};
+    const FitResult fit = at(value);
+    if (fit.converged()) {
+      path_.add(fit);
+    } else {
       impact.converged = false;
       impact.message =
           "the fit with " + p.name + " = " + std::to_string(value) + ": " + fit.message;
@@ -48,10 +62,30 @@ class Refit {
   }
 
  private:
+  /// From where the profile is expected to be. Other minima are looked for only if -2 log L does
+  /// not rise as it should.
+  FitResult at(double value) {
+    options_.init = path_.predict(value);
+    options_.search_minima = false;
+    FitResult fit = detail::run_fit(fitter_, options_, detail::FirstFactor::held);
+    const double distance = (value - best_.parameters[parameter_]) / error_;
+    const double expected = distance * distance;
+    const double rise = fit.twice_nll - best_.twice_nll;
+    const bool plausible = rise < k_plausible_rise * expected && expected < k_plausible_rise * rise;
+    if (fit.converged() && plausible) return fit;
+    options_.init = best_.parameters;
+    options_.search_minima = true;
+    FitResult other = fitter_.fit(options_);
+    const bool better = other.converged() && (!fit.converged() || other.twice_nll < fit.twice_nll);
+    return better ? other : fit;
+  }
+
   Fitter& fitter_;
   FitOptions options_;
   const FitResult& best_;
-  std::size_t target_;
+  std::size_t target_, parameter_;
+  double error_;
+  detail::ProfilePath path_;
 };
 
 /// Covariance of the target with every parameter [P]; 0 for those without an uncertainty.
@@ -121,11 +155,12 @@ void refit_all(Fitter& fitter, const FitOptions& options, const Covariance& cova
     impact.message.clear();
     const double prefit = with.model().spec().parameters[impact.parameter].prefit_uncertainty();
     const double postfit = covariance.errors[impact.parameter];
-    Refit moved(with, options, result.best, result.target);
-    impact.prefit_up = moved.change(impact.parameter, prefit, impact);
-    impact.prefit_down = moved.change(impact.parameter, -prefit, impact);
-    impact.postfit_up = moved.change(impact.parameter, postfit, impact);
-    impact.postfit_down = moved.change(impact.parameter, -postfit, impact);
+    const detail::ProfilePath path(with, result.best, impact.parameter);
+    Refit moved(with, options, result.best, result.target, impact.parameter, postfit, path);
+    impact.postfit_up = moved.change(postfit, impact);
+    impact.postfit_down = moved.change(-postfit, impact);
+    impact.prefit_up = moved.change(prefit, impact);
+    impact.prefit_down = moved.change(-prefit, impact);
   };
   if (how.threads == 1) {
     for (std::size_t i = 0; i < n; ++i) {
@@ -137,6 +172,7 @@ void refit_all(Fitter& fitter, const FitOptions& options, const Covariance& cova
   const std::vector<double> data(fitter.data().begin(), fitter.data().end());
   const auto task = [&](std::size_t i, Fitter& with) {
     with.set_data(data);
+    detail::FitAccess::state(with).kept_factor = detail::FitAccess::state(fitter).kept_factor;
     refit(i, with);
   };
   detail::parallel_fits(fitter.model(), n, how.threads, how.progress, task);
@@ -181,6 +217,7 @@ Impacts impacts(Fitter& fitter, std::size_t target, const FitOptions& options,
   result.best = fitter.fit(options);
   check_floating(fitter.model(), result.best, target);
   result.value = result.best.parameters[target];
+  detail::keep_factor(fitter);
   const Covariance covariance = fitter.covariance(result.best);
   if (!result.best.converged() || !covariance.valid) {
     result.message = result.best.converged() ? "the Hessian at the best fit is not positive"

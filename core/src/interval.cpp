@@ -3,9 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 #include <string>
 #include <utility>
+
+#include "fit_state.hpp"
+#include "profile_path.hpp"
 
 namespace slalom {
 
@@ -161,6 +165,44 @@ bool improve(Fitter& fitter, FitOptions options, const std::vector<double>& init
   return better;
 }
 
+/// Whether neighbouring fits lie on one smooth curve: none differs from the line through its
+/// neighbours by much, in units of pre-fit uncertainties.
+bool smooth(const Model& model, const Scan& scan, const std::vector<std::size_t>& order) {
+  constexpr double most = 0.3;
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    if (!scan.fits[order[i]].converged()) return false;
+    if (i < 2) continue;
+    const std::vector<double>&a = scan.fits[order[i - 2]].parameters,
+          &b = scan.fits[order[i - 1]].parameters, &c = scan.fits[order[i]].parameters;
+    const double from = scan.values[order[i - 2]], to = scan.values[order[i]];
+    if (from == to) continue;
+    const double share = (scan.values[order[i - 1]] - from) / (to - from);
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const double width = model.spec().parameters[j].prefit_uncertainty();
+      const double off = b[j] - (a[j] + share * (c[j] - a[j]));
+      if (width > 0.0 && std::abs(off) > most * width) return false;
+    }
+  }
+  return true;
+}
+
+/// Conditional fits away from the best one, in the given order.
+void scan_outwards(Fitter& fitter, const FitOptions& options, detail::ProfilePath path,
+                   const std::vector<std::size_t>& order, Scan& scan) {
+  FitOptions conditional = options;
+  conditional.fixed.emplace_back(scan.parameter, 0.0);
+  conditional.warm_start = true;
+  for (std::size_t i : order) {
+    conditional.fixed.back().second = scan.values[i];
+    conditional.init = path.predict(scan.values[i]);
+    scan.fits[i] = detail::run_fit(fitter, conditional, detail::FirstFactor::held);
+    if (!scan.fits[i].converged()) {
+      improve(fitter, conditional, options.init, scan.values[i], false, scan.fits[i]);
+    }
+    if (scan.fits[i].converged()) path.add(scan.fits[i]);
+  }
+}
+
 }  // namespace
 
 Interval minos(Fitter& fitter, const FitResult& best, std::size_t parameter,
@@ -236,21 +278,26 @@ Scan profile_scan(Fitter& fitter, std::size_t parameter, const std::vector<doubl
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::sort(order.begin(), order.end(),
             [&](std::size_t a, std::size_t b) { return values[a] < values[b]; });
-  FitOptions conditional = options;
-  conditional.fixed.emplace_back(parameter, 0.0);
-  // Each point from its lower neighbour, then, going back, from its upper one.
-  for (std::size_t i = 0; i < order.size(); ++i) {
-    FitResult& fit = scan.fits[order[i]];
-    const FitResult* below = i > 0 ? &scan.fits[order[i - 1]] : &scan.best;
-    improve(fitter, conditional, below->parameters, values[order[i]], true, fit);
-    if (!fit.converged()) {
-      improve(fitter, conditional, options.init, values[order[i]], false, fit);
+  detail::keep_factor(fitter);
+  const detail::ProfilePath path(fitter, scan.best, parameter);
+  const auto middle = std::find_if(order.begin(), order.end(), [&](std::size_t i) {
+    return values[i] >= scan.best.parameters[parameter];
+  });
+  scan_outwards(fitter, options, path, {middle, order.end()}, scan);
+  scan_outwards(fitter, options, path, {std::reverse_iterator(middle), order.rend()}, scan);
+  // Where two branches meet, each is followed past that point from its own side.
+  if (!smooth(fitter.model(), scan, order)) {
+    FitOptions conditional = options;
+    conditional.fixed.emplace_back(parameter, 0.0);
+    conditional.search_minima = false;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      const FitResult& below = i > 0 ? scan.fits[order[i - 1]] : scan.best;
+      improve(fitter, conditional, below.parameters, values[order[i]], true, scan.fits[order[i]]);
     }
-  }
-  conditional.search_minima = false;
-  for (std::size_t i = order.size(); i-- > 0;) {
-    const FitResult* above = i + 1 < order.size() ? &scan.fits[order[i + 1]] : &scan.best;
-    improve(fitter, conditional, above->parameters, values[order[i]], true, scan.fits[order[i]]);
+    for (std::size_t i = order.size(); i-- > 0;) {
+      const FitResult& above = i + 1 < order.size() ? scan.fits[order[i + 1]] : scan.best;
+      improve(fitter, conditional, above.parameters, values[order[i]], true, scan.fits[order[i]]);
+    }
   }
   // A scan point below the best fit leads to a better one.
   for (std::size_t i : order) {

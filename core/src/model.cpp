@@ -84,6 +84,17 @@ void collect_hessian(const EngineState& state, std::span<double> hessian) {
   }
 }
 
+/// Expected main data.
+void collect_rates(EngineState& state, std::span<const double> parameters,
+                   std::span<double> rates) {
+  state.set_parameters(parameters);
+  state.engine.kernels->rates(state.engine.arrays, state.arrays);
+  for (const ChannelLayout& c : state.engine.channels) {
+    std::copy_n(state.arrays.rate + c.bin0, c.n_bins,
+                rates.begin() + static_cast<std::ptrdiff_t>(c.data0));
+  }
+}
+
 }  // namespace
 
 Model::Model(ModelSpec spec) : engine_(std::make_shared<const detail::Engine>(std::move(spec))) {}
@@ -96,7 +107,9 @@ std::size_t Model::n_auxiliary() const { return engine_->spec.auxiliary.size(); 
 std::vector<double> Model::expected_data(std::span<const double> parameters,
                                          bool include_auxdata) const {
   std::vector<double> result(n_bins());
-  Evaluator(*this).expected_main(parameters, result);
+  check_size(n_parameters(), parameters.size(), "parameters");
+  EngineState state(*engine_, false);
+  collect_rates(state, parameters, result);
   if (!include_auxdata) return result;
   for (std::size_t i : spec().auxiliary) {
     const Parameter& p = spec().parameters[i];
@@ -107,9 +120,11 @@ std::vector<double> Model::expected_data(std::span<const double> parameters,
 }
 
 double Model::logpdf(std::span<const double> parameters, std::span<const double> data) const {
-  Evaluator evaluator(*this);
-  evaluator.set_data(data);
-  return evaluator.logpdf(parameters);
+  check_size(n_parameters(), parameters.size(), "parameters");
+  EngineState state(*engine_, false);
+  state.set_data(data);
+  state.set_parameters(parameters);
+  return state.evaluate(Mode::full, Level::value) ? -state.arrays.nll : k_minus_infinity;
 }
 
 Evaluator::Evaluator(const Model& model)
@@ -153,12 +168,7 @@ double Evaluator::logpdf(std::span<const double> parameters, std::span<double> g
 void Evaluator::expected_main(std::span<const double> parameters, std::span<double> rates) {
   check_size(model_.n_parameters(), parameters.size(), "parameters");
   check_size(model_.n_bins(), rates.size(), "rates");
-  state_->set_parameters(parameters);
-  state_->engine.kernels->rates(state_->engine.arrays, state_->arrays);
-  for (const ChannelLayout& c : state_->engine.channels) {
-    std::copy_n(state_->arrays.rate + c.bin0, c.n_bins,
-                rates.begin() + static_cast<std::ptrdiff_t>(c.data0));
-  }
+  collect_rates(*state_, parameters, rates);
 }
 
 void Evaluator::expected_samples(std::span<const double> parameters, std::span<double> rates) {

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <utility>
 
+#include "fit_state.hpp"
 #include "parallel_fits.hpp"
 #include "parameter_of_interest.hpp"
 #include "slalom/core/normal.hpp"
@@ -36,13 +37,12 @@ std::vector<double> inside_bounds(const ModelSpec& spec, std::span<const double>
   return result;
 }
 
-/// Fit from the start of the options, and from `near`; the lower one.
+/// Fit from `near`; if that fails, from the start of the options as well. The lower one.
 FitResult fit_twice(Fitter& fitter, const FitOptions& options, const std::vector<double>& near) {
-  const FitResult cold = fitter.fit(options);
-  FitOptions warm = options;
-  warm.init = near;
-  warm.search_minima = false;
-  return lower(cold, fitter.fit(warm));
+  FitOptions from_truth = options;
+  from_truth.init = near;
+  const FitResult fit = detail::run_fit(fitter, from_truth, detail::FirstFactor::reference);
+  return fit.converged() ? fit : lower(fitter.fit(options), fit);
 }
 
 /// Fit from a point that is near the minimum.
@@ -91,6 +91,10 @@ Toy observed_toy(const FitResult& best, const FitResult& held, std::size_t poi) 
 }
 
 }  // namespace
+
+FitResult fit_toy(Fitter& fitter, std::span<const double> truth, const FitOptions& options) {
+  return fit_twice(fitter, options, inside_bounds(fitter.model().spec(), truth));
+}
 
 double Toy::t() const { return std::max(0.0, conditional_twice_nll - free_twice_nll); }
 

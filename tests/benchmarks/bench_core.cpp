@@ -11,14 +11,24 @@
 ///   from
 ///                             the last one, as in a training loop, a new calculator each time
 ///   sensitivity_limit/<model> the same for the expected median upper limit
+///   new_fitter/<model>        the same with a new Fitter each time
+///   cls/<model>               CLs at mu = 1 with its band, the free fit included
+///   limit/<model>             upper limit with its band, the free fit included
+///   scan/<model>              profile at 21 points within 2 sigma, the free fit included
+///   toy/<model>               one toy: thrown at the fit with mu = 1, and its free fit
+///   toy_test/<model>          one toy with the free and the conditional fit, as in a test
+///   impacts/<model>           of all nuisance parameters, four re-fits each, all included
+///   linear_impacts/<model>    the same in linear form
 ///   stream/<model>            for comparison: multiply-add over as many doubles as the model has
 ///                             template coefficients (two per bin of each histosys)
 ///
 /// Published models are read from the folder in the environment variable SLALOM_DATA, or
 /// `../shared/data` beside the source tree; those that are not there are left out.
+#include <algorithm>
 #include <array>
 #include <benchmark/benchmark.h>
 #include <cmath>
+#include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
@@ -30,10 +40,14 @@
 
 #include "benchmarks/registry.hpp"
 #include "slalom/core/fit.hpp"
+#include "slalom/core/hypotest.hpp"
+#include "slalom/core/impacts.hpp"
+#include "slalom/core/interval.hpp"
 #include "slalom/core/json.hpp"
 #include "slalom/core/patch.hpp"
 #include "slalom/core/patchset.hpp"
 #include "slalom/core/sensitivity.hpp"
+#include "slalom/core/toys.hpp"
 #include "support/synthetic.hpp"
 
 namespace slalom::bench {
@@ -230,6 +244,120 @@ void differentiate(benchmark::State& state, Source& source, bool limit) {
   state.counters["converged"] = result.converged ? 1.0 : 0.0;
 }
 
+void new_fitter(benchmark::State& state, Source& source) {
+  const Model& model = source.model();
+  for (auto _ : state) {
+    FitResult result = Fitter(model).fit();
+    benchmark::DoNotOptimize(&result);
+  }
+}
+
+void cls(benchmark::State& state, Source& source) {
+  Fitter fitter(source.model());
+  HypothesisTest result;
+  for (auto _ : state) {
+    result = AsymptoticCalculator(fitter).test(1.0);
+    benchmark::DoNotOptimize(&result);
+  }
+  state.counters["cls"] = result.cls;
+  state.counters["converged"] = result.converged ? 1.0 : 0.0;
+}
+
+void limit(benchmark::State& state, Source& source) {
+  Fitter fitter(source.model());
+  UpperLimit result;
+  for (auto _ : state) {
+    result = AsymptoticCalculator(fitter).upper_limit();
+    benchmark::DoNotOptimize(&result);
+  }
+  state.counters["observed"] = result.observed;
+  state.counters["converged"] = result.converged ? 1.0 : 0.0;
+}
+
+void scan(benchmark::State& state, Source& source) {
+  const Model& model = source.model();
+  const std::size_t poi = model.spec().poi.value();
+  const Parameter& p = model.spec().parameters[poi];
+  Fitter fitter(model);
+  FitResult best = fitter.fit();
+  const double value = best.parameters[poi];
+  best.at_bound[poi] = false;  // the curvature gives a scale there, too
+  const double error = fitter.errors(best)[poi];
+  constexpr int points = 21;
+  std::vector<double> values(points);
+  for (int i = 0; i < points; ++i) {
+    values[static_cast<std::size_t>(i)] =
+        std::clamp(value + (0.2 * i - 2.0) * error, p.lower, p.upper);
+  }
+  Scan result;
+  for (auto _ : state) {
+    result = profile_scan(fitter, poi, values);
+    benchmark::DoNotOptimize(&result);
+  }
+  double converged = 0.0;
+  for (const FitResult& fit : result.fits) converged += fit.converged() ? 1.0 : 0.0;
+  state.counters["converged"] = converged;
+  state.counters["last"] = result.delta_twice_nll.back();
+}
+
+// The point at which toys are thrown, and how many different ones are fitted in turn.
+FitResult toy_truth(const Model& model) {
+  FitOptions options;
+  options.fixed.emplace_back(model.spec().poi.value(), 1.0);
+  return fit(model, options);
+}
+
+constexpr std::size_t n_toys = 1000;
+
+void toy(benchmark::State& state, Source& source) {
+  const Model& model = source.model();
+  const FitResult truth = toy_truth(model);
+  Fitter fitter(model);
+  std::size_t index = 0, converged = 0, done = 0;
+  for (auto _ : state) {
+    RandomStream random(1, index++ % n_toys);
+    fitter.set_data(throw_toy(model, truth.parameters, random));
+    const FitResult result = fit_toy(fitter, truth.parameters);
+    if (result.converged()) ++converged;
+    ++done;
+  }
+  state.counters["failed"] = static_cast<double>(done - converged);
+  state.counters["toys"] = static_cast<double>(done);
+}
+
+void toy_test(benchmark::State& state, Source& source) {
+  const Model& model = source.model();
+  const FitResult truth = toy_truth(model);
+  std::size_t converged = 0, done = 0;
+  ToyOptions options;
+  options.n_toys = 50;
+  options.seed = 1;
+  options.threads = 1;
+  while (state.KeepRunningBatch(static_cast<std::int64_t>(options.n_toys))) {
+    options.first = done % n_toys;
+    for (const Toy& result : run_toys(model, truth.parameters, 1.0, options)) {
+      if (result.converged()) ++converged;
+    }
+    done += options.n_toys;
+  }
+  state.counters["failed"] = static_cast<double>(done - converged);
+  state.counters["toys"] = static_cast<double>(done);
+}
+
+void all_impacts(benchmark::State& state, Source& source, bool refit) {
+  const Model& model = source.model();
+  Fitter fitter(model);
+  ImpactOptions how;
+  how.refit = refit;
+  Impacts result;
+  for (auto _ : state) {
+    result = impacts(fitter, model.spec().poi.value(), {}, how);
+    benchmark::DoNotOptimize(&result);
+  }
+  state.counters["converged"] = result.converged ? 1.0 : 0.0;
+  if (!result.impacts.empty()) state.counters["largest"] = result.impacts[0].postfit_up;
+}
+
 // Vectorised as the library's kernels are: for AVX2 where there is one.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 [[gnu::target_clones("avx2", "default")]]
@@ -293,6 +421,14 @@ void register_core_benchmarks() {
     add("fit", *source, benchmark::kMillisecond, fit_model);
     add("sensitivity_sigma", *source, benchmark::kMillisecond, differentiate, false);
     add("sensitivity_limit", *source, benchmark::kMillisecond, differentiate, true);
+    add("new_fitter", *source, benchmark::kMillisecond, new_fitter);
+    add("cls", *source, benchmark::kMillisecond, cls);
+    add("limit", *source, benchmark::kMillisecond, limit);
+    add("scan", *source, benchmark::kMillisecond, scan);
+    add("toy", *source, benchmark::kMillisecond, toy);
+    add("toy_test", *source, benchmark::kMillisecond, toy_test);
+    add("impacts", *source, benchmark::kMillisecond, all_impacts, true);
+    add("linear_impacts", *source, benchmark::kMillisecond, all_impacts, false);
   }
 }
 

@@ -220,6 +220,35 @@ TEST_CASE("profiled per-bin parameters satisfy their own equations", "[core][fit
   }
 }
 
+TEST_CASE("of several constraints without counts the cheapest one gives way", "[core][fit]") {
+  // gamma is linear in both constraints; it leaves zero where A (n / rate - 1) exceeds tau, which
+  // is at 1.75 / 1.64 for the first sample and at 0.0577 / 0.33 for the second.
+  slalom::Workspace w;
+  using slalom::ModifierType;
+  const auto shapesys = [](const std::string& name, double yield, double tau) {
+    return slalom::Modifier{name, ModifierType::shapesys,  {}, {}, 1.0,
+                            1.0,  {yield / std::sqrt(tau)}};
+  };
+  w.channels = {{"c",
+                 {{"a", {5.0}, {{"mu", ModifierType::normfactor, {}, {}, 1.0, 1.0, {}}}},
+                  {"b", {1.64}, {shapesys("first", 1.64, 1.75)}},
+                  {"c", {0.33}, {shapesys("second", 0.33, 0.0577)}}}}};
+  w.observations = {{"c", {9.0}}};
+  w.measurements = {{"measurement", "mu", {}}};
+  const Model model(make_model_spec(w));
+  Fitter fitter(model);
+  fitter.set_data(std::vector<double>{9.0, 0.0, 0.0});
+  FitOptions options = with_poi_at(model, 1.0);
+  const double rate = 9.0 / (1.0 + 0.0577 / 0.33);
+  for (double start : {1e-10, 1.0, 10.0}) {
+    options.init = {1.0, start, start};
+    const FitResult result = fitter.fit(options);
+    CHECK(result.converged());
+    CHECK_THAT(result.parameters[1], WithinAbs(0.0, 1e-9));
+    CHECK_THAT(result.parameters[2], WithinRel((rate - 5.0) / 0.33, 1e-8));
+  }
+}
+
 TEST_CASE("a fit that cannot start says where", "[core][fit]") {
   const Model model = slalom::test::uncorrelated_background({0.0}, {0.0}, {0.0}, {3.0});
   const FitResult result = slalom::fit(model);

@@ -436,11 +436,12 @@ Engine::Engine(ModelSpec model_spec) : spec(std::move(model_spec)), kernels(&det
   Compiler(*this).run();
 }
 
-EngineState::EngineState(const Engine& e) : engine(e) {
+EngineState::EngineState(const Engine& e, bool second_order) : engine(e) {
   const EngineArrays& m = e.arrays;
   const std::size_t bins = m.n_bins_padded, local = m.n_local;
   const std::size_t entries = m.n_entries, rows = padded(m.n_rows), sums = padded(m.n_histosys_sum);
   const std::size_t slots = m.max_slots;
+  const std::size_t matrix = second_order ? 1 : 0;
   struct Request {
     double** place;
     std::size_t size;
@@ -476,14 +477,14 @@ EngineState::EngineState(const Engine& e) : engine(e) {
                               {&arrays.d, local},
                               {&arrays.gradient, m.ld},
                               {&arrays.local_gradient, local},
-                              {&arrays.hessian, m.ld * m.ld},
+                              {&arrays.hessian, matrix * m.ld * m.ld},
                               {&arrays.c, m.max_bins},
                               {&arrays.narrow_values, 4 * slots},
-                              {&arrays.jacobian, e.jacobian_size},
-                              {&arrays.left, e.product_rows_size},
-                              {&arrays.right, e.product_rows_size},
-                              {&arrays.product, slots * slots},
-                              {&arrays.outer, slots * slots},
+                              {&arrays.jacobian, matrix * e.jacobian_size},
+                              {&arrays.left, matrix * e.product_rows_size},
+                              {&arrays.right, matrix * e.product_rows_size},
+                              {&arrays.product, second_order ? slots * slots : slots},
+                              {&arrays.outer, matrix * slots * slots},
                               {&arrays.diagonal, slots}};
   std::size_t total = 0;
   const auto rounded = [](std::size_t n) { return (n + 7) / 8 * 8; };  // keep cache lines apart

@@ -67,7 +67,8 @@ struct Engine {
 
 /// Scratch memory and data of one evaluator.
 struct EngineState {
-  explicit EngineState(const Engine& engine);
+  /// \param second_order room for Level::fisher and Level::hessian
+  explicit EngineState(const Engine& engine, bool second_order = true);
   EngineState(const EngineState&) = delete;
   EngineState& operator=(const EngineState&) = delete;
 

@@ -206,7 +206,8 @@ struct Kernels {
   bool (*evaluate)(const EngineArrays&, StateArrays&, Mode, Level);
   /// Rates and their parts at given local parameters, feasible or not.
   void (*rates)(const EngineArrays&, StateArrays&);
-  /// Upper triangle of A [n][ld] into R with A = R'R; false if not positive definite.
+  /// Upper triangle of A [n][ld] into R with A = R'R, in the form that solve() wants, with the
+  /// inverse of its diagonal on the diagonal; false if not positive definite.
   bool (*cholesky)(double* a, std::size_t n, std::size_t ld);
   /// Solves R'R x = b in place.
   void (*solve)(const double* r, std::size_t n, std::size_t ld, double* b);

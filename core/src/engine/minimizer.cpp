@@ -20,13 +20,29 @@ constexpr double k_flat = 1e-11;
 /// Scaled gradient below which differences of -log L may drown in rounding.
 constexpr double k_near_minimum = 1e-2;
 /// Around a single minimum -log L rises about as the parabola does.
-constexpr double k_promising = 0.25;
-/// A start higher above the minimum than this hardly ever leads below it.
+constexpr double k_promising = 0.5;
+/// A start higher above the minimum than this hardly ever leads below it,
 constexpr double k_promising_rise = 2.0;
+/// nor does one that is higher by more than so many times the decrease that its gradient promises.
+constexpr double k_promising_descent = 2.5;
 /// In units of the uncertainties: a run that comes this near to a known minimum will end there.
 constexpr double k_same_minimum = 0.2;
+/// An expected decrease of -log L below which a step is near enough to the minimum for its factor
+/// to be worth another one.
+constexpr double k_near_decrease = 0.5;
+/// A step with an old factor must shrink the residual to this, or a new factor is cheaper.
+constexpr double k_good_shrinkage = 0.4;
+/// Residual from which the exact Hessian is worth more than the expected information.
+constexpr double k_rough_residual = 0.1;
+constexpr int k_most_rough_steps = 5;
 /// A value that counts as zero except for its sign, which selects the side of a kink.
 constexpr double k_side = 1e-300;
+
+double dot(const std::vector<double>& a, const std::vector<double>& b, std::size_t n) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
+  return sum;
+}
 
 double clamp(double x, double low, double high) { return std::min(std::max(x, low), high); }
 
@@ -84,10 +100,13 @@ bool Minimizer::evaluate(const std::vector<double>& x, Level level) {
 /// Makes the last evaluation the current point; x_ has been set by the caller.
 void Minimizer::accept(Level level) {
   f_ = s_.arrays.nll;
-  exact_ = level == Level::hessian;
   std::copy_n(s_.arrays.gradient, n_, gradient_.begin());
-  std::swap(s_.arrays.hessian, hessian_);
   std::copy_n(s_.arrays.gamma, m_.n_local, gamma_.begin());
+  current_ = level != Level::gradient;
+  if (!current_) return;
+  exact_ = level == Level::hessian;
+  of_factor_ = false;
+  std::swap(s_.arrays.hessian, hessian_);
   set_scale(level);
 }
 
@@ -163,18 +182,43 @@ double Minimizer::residual(const double* gradient) const {
   return largest;
 }
 
+/// The residual at another point: its parameters at bounds count as find_free() has it.
+double Minimizer::residual_at(const std::vector<double>& x, const double* gradient) const {
+  double largest = 0.0;
+  for (std::size_t i : solved_) {
+    if (x[i] <= lower[i] && gradient[i] >= 0.0) continue;
+    if (x[i] >= upper[i] && gradient[i] <= 0.0) continue;
+    const double scale = scale_[i] > 0.0 ? std::sqrt(scale_[i]) : 1.0;
+    largest = std::max(largest, std::abs(gradient[i]) / scale);
+  }
+  return largest;
+}
+
 /// Cholesky factor of the Hessian of the parameters in solved_, damped.
 bool Minimizer::factorise(double damping) {
   const std::size_t n = solved_.size();
   matrix_ld_ = std::max(padded(n), k_lanes);
+  factored_ = false;
+  column_of_ = n_;
+  const bool all = n == n_;
   for (std::size_t i = 0; i < n; ++i) {
     const double* source = hessian_ + solved_[i] * m_.ld;
     double* target = matrix_.data() + i * matrix_ld_;
-    for (std::size_t j = i; j < n; ++j) target[j] = source[solved_[j]];
+    for (std::size_t j = i / k_lanes * k_lanes; j < i; ++j) target[j] = 0.0;
+    if (all) {
+      std::copy(source + i, source + n, target + i);
+    } else {
+      for (std::size_t j = i; j < n; ++j) target[j] = source[solved_[j]];
+    }
     for (std::size_t j = n; j < matrix_ld_; ++j) target[j] = 0.0;
     target[i] += damping * (scale_[solved_[i]] > 0.0 ? scale_[solved_[i]] : 1.0);
   }
-  return s_.engine.kernels->cholesky(matrix_.data(), n, matrix_ld_);
+  if (!s_.engine.kernels->cholesky(matrix_.data(), n, matrix_ld_)) return false;
+  factored_ = damping == 0.0 && n == free_.size();
+  n_pairs_ = 0;
+  factor_exact_ = exact_;
+  of_factor_ = factored_;
+  return true;
 }
 
 /// Damped Newton step inside the bounds: parameters that would leave them stop there, and the
@@ -182,6 +226,8 @@ bool Minimizer::factorise(double damping) {
 bool Minimizer::solve_step(double damping) {
   std::fill(step_.begin(), step_.end(), 0.0);
   solved_ = free_;
+  step_damping_ = damping;
+  clipped_ = false;
   constexpr int most_rounds = 12;
   for (int round = 0; !solved_.empty(); ++round) {
     if (!factorise(damping)) return false;
@@ -210,6 +256,7 @@ bool Minimizer::solve_step(double damping) {
         solved_[kept++] = p;
       }
     }
+    clipped_ = clipped_ || clipped;
     if (!clipped || round == most_rounds) return true;
     solved_.resize(kept);
     for (std::size_t p : solved_) step_[p] = 0.0;
@@ -220,6 +267,14 @@ bool Minimizer::solve_step(double damping) {
 /// Decrease that the quadratic model predicts for a fraction of the step.
 double Minimizer::predicted_decrease(double fraction) const {
   double linear = 0.0, quadratic = 0.0;
+  if (!clipped_) {  // (H + damping) step = -gradient
+    for (std::size_t i : free_) {
+      const double unit = scale_[i] > 0.0 ? scale_[i] : 1.0;
+      linear += gradient_[i] * step_[i];
+      quadratic -= step_damping_ * unit * step_[i] * step_[i];
+    }
+    return -fraction * (linear + 0.5 * fraction * (quadratic - linear));
+  }
   for (std::size_t a = 0; a < free_.size(); ++a) {
     const std::size_t i = free_[a];
     if (step_[i] == 0.0) continue;
@@ -243,6 +298,9 @@ bool Minimizer::try_steps(Level next, double* damping, bool* rounding) {
       *damping = std::max(10.0 * *damping, k_first_damping);
       continue;
     }
+    const bool near = factored_ && exact_ && !clipped_ && !any_kinks_ &&
+                      predicted_decrease(1.0) < k_near_decrease;
+    Level level = near ? Level::gradient : next;
     double fraction = 1.0;
     bool feasible = false;
     for (; fraction > 1e-9; fraction *= 0.5) {
@@ -251,35 +309,183 @@ bool Minimizer::try_steps(Level next, double* damping, bool* rounding) {
         for (std::size_t i : free_) trial_[i] = clamp(trial_[i], bound_below(i), bound_above(i));
       }
       // After a rejection the value alone decides before derivatives are worth their time.
-      const bool first = !rejected && fraction == 1.0;
-      feasible = evaluate(trial_, first ? next : Level::value);
+      feasible = evaluate(trial_, !rejected && fraction == 1.0 ? level : Level::value);
       if (feasible) break;
     }
     const double predicted = predicted_decrease(fraction);
     const double actual = f_ - s_.arrays.nll;
     const double before = residual(gradient_.data());
-    if (feasible && std::abs(predicted) <= noise && before < k_near_minimum) {
+    const bool small = feasible && std::abs(predicted) <= noise && before < k_near_minimum;
+    const bool better = feasible && predicted > 0.0 && actual > 1e-4 * predicted;
+    if ((small || better) && (rejected || fraction < 1.0)) {
+      level = next;
+      evaluate(trial_, level);
+    }
+    if (small) {
       // Too small to be seen in the function: the gradient decides.
       *rounding = true;
-      if (rejected || fraction < 1.0) evaluate(trial_, next);
       if (actual < -noise || !(residual(s_.arrays.gradient) < before)) return false;
       x_ = trial_;
-      accept(next);
+      accept(level);
       return true;
     }
-    if (feasible && predicted > 0.0 && actual > 1e-4 * predicted) {
+    if (better) {
       const double gain = actual / predicted;
       last_decrease_ = actual;
-      if (rejected || fraction < 1.0) evaluate(trial_, next);
+      if (level == Level::gradient) remember_step();
       x_ = trial_;
-      accept(next);
-      if (gain > 0.75 && fraction == 1.0) *damping = *damping < 1e-5 ? 0.0 : 0.1 * *damping;
+      accept(level);
+      if (gain > 0.75 && fraction == 1.0) {
+        *damping = *damping < (actual < k_near_decrease ? 1e-2 : 1e-5) ? 0.0 : 0.1 * *damping;
+      }
       if (gain < 0.25) *damping = std::max(4.0 * *damping, k_first_damping);
       return true;
     }
     rejected = true;
     *damping = std::max(5.0 * *damping, k_first_damping);
   }
+}
+
+/// b <- H^-1 b for the parameters in solved_, with H the factor and what the steps since then have
+/// shown of it (BFGS in its two-loop form: Nocedal, Math. Comp. 35 (1980) 773).
+void Minimizer::solve_corrected(std::vector<double>& b) {
+  const std::size_t n = solved_.size();
+  for (std::size_t k = n_pairs_; k-- > 0;) {
+    Pair& pair = pairs_[k];
+    pair.share = pair.inverse * dot(pair.step, b, n);
+    for (std::size_t i = 0; i < n; ++i) b[i] -= pair.share * pair.change[i];
+  }
+  s_.engine.kernels->solve(matrix_.data(), n, matrix_ld_, b.data());
+  for (std::size_t k = 0; k < n_pairs_; ++k) {
+    const Pair& pair = pairs_[k];
+    const double share = pair.share - pair.inverse * dot(pair.change, b, n);
+    for (std::size_t i = 0; i < n; ++i) b[i] += share * pair.step[i];
+  }
+}
+
+/// Whether the factor is of all free parameters, and perhaps of some that have come to a bound.
+bool Minimizer::factor_covers() const {
+  return factored_ && std::includes(solved_.begin(), solved_.end(), free_.begin(), free_.end());
+}
+
+/// The step to the minimum of the quadratic model of solve_corrected(), into work_; parameters of
+/// the factor that are not free stay, and those that would leave their bounds stop there. False if
+/// that is more than a few. Sets the decrease that the model predicts.
+bool Minimizer::chord_step(double* predicted) {
+  const std::size_t n = solved_.size();
+  for (std::size_t i = 0; i < n; ++i) work_[i] = -gradient_[solved_[i]];
+  solve_corrected(work_);
+  n_pins_ = 0;
+  const auto pin = [&](std::size_t i, double target) {
+    if (n_pins_ == k_most_pins) return false;
+    Pin& p = pins_[n_pins_++];
+    p.place = i;
+    p.target = target;
+    p.column.assign(n_, 0.0);
+    p.column[i] = 1.0;
+    solve_corrected(p.column);
+    return true;
+  };
+  std::size_t next_free = 0;
+  for (std::size_t i = 0; i < n; ++i) {
+    if (next_free < free_.size() && free_[next_free] == solved_[i]) {
+      ++next_free;
+    } else if (!pin(i, 0.0)) {
+      return false;
+    }
+  }
+  for (;;) {
+    // Lagrange multipliers of the pins: their columns are added so that the targets are met.
+    double matrix[k_most_pins][k_most_pins], force[k_most_pins];
+    for (std::size_t a = 0; a < n_pins_; ++a) {
+      force[a] = pins_[a].target - work_[pins_[a].place];
+      for (std::size_t b = 0; b < n_pins_; ++b) matrix[a][b] = pins_[b].column[pins_[a].place];
+    }
+    for (std::size_t a = 0; a < n_pins_; ++a) {
+      if (!(matrix[a][a] > 0.0)) return false;
+      for (std::size_t b = a + 1; b < n_pins_; ++b) {
+        const double ratio = matrix[b][a] / matrix[a][a];
+        for (std::size_t c = a; c < n_pins_; ++c) matrix[b][c] -= ratio * matrix[a][c];
+        force[b] -= ratio * force[a];
+      }
+    }
+    for (std::size_t a = n_pins_; a-- > 0;) {
+      for (std::size_t b = a + 1; b < n_pins_; ++b) force[a] -= matrix[a][b] * force[b];
+      force[a] /= matrix[a][a];
+    }
+    *predicted = 0.0;
+    bool inside = true;
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::size_t p = solved_[i];
+      double move = work_[i];
+      for (std::size_t a = 0; a < n_pins_; ++a) move += force[a] * pins_[a].column[i];
+      step_[p] = move;
+      *predicted -= 0.5 * gradient_[p] * move;
+    }
+    for (std::size_t a = 0; a < n_pins_; ++a) {
+      step_[solved_[pins_[a].place]] = pins_[a].target;
+      *predicted -= 0.5 * force[a] * pins_[a].target;
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::size_t p = solved_[i];
+      const double to = x_[p] + step_[p];
+      if (to >= lower[p] && to <= upper[p]) continue;
+      inside = false;
+      for (std::size_t a = 0; a < n_pins_; ++a) {
+        if (pins_[a].place == i) return false;  // rounding at a bound
+      }
+      if (!pin(i, (to < lower[p] ? lower[p] : upper[p]) - x_[p])) return false;
+    }
+    if (inside) return true;
+  }
+}
+
+/// Remembers a step to trial_ from x_, and how the gradient changed.
+void Minimizer::remember_step() {
+  const std::size_t n = solved_.size();
+  if (n_pairs_ == k_most_pairs) return;
+  Pair& pair = pairs_[n_pairs_];
+  pair.step.resize(n_);
+  pair.change.resize(n_);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t p = solved_[i];
+    pair.step[i] = trial_[p] - x_[p];
+    pair.change[i] = s_.arrays.gradient[p] - gradient_[p];
+  }
+  const double curvature = dot(pair.step, pair.change, n);
+  if (!(curvature > 0.0)) return;
+  pair.inverse = 1.0 / curvature;
+  ++n_pairs_;
+}
+
+/// A step with a factor from a point before this one; false, at the same point, if it does not go
+/// down as it should. Sets shrinkage_.
+bool Minimizer::try_chord() {
+  double predicted = 0.0;
+  if (!factor_covers() || !chord_step(&predicted)) return false;
+  trial_ = x_;
+  for (std::size_t p : solved_) trial_[p] = clamp(x_[p] + step_[p], lower[p], upper[p]);
+  if (!evaluate(trial_, Level::gradient)) return false;
+  const double noise = k_rounding * (1.0 + std::abs(f_));
+  const double decrease = f_ - s_.arrays.nll;
+  const double before = residual(gradient_.data());
+  const double after = residual_at(trial_, s_.arrays.gradient);
+  const bool near = after < k_good_shrinkage * before && decrease > -noise;
+  if (!near && !(decrease > 0.3 * predicted && decrease > noise)) return false;
+  shrinkage_ = after / before;
+  last_decrease_ = decrease;
+  remember_step();
+  x_ = trial_;
+  accept(Level::gradient);
+  return true;
+}
+
+/// The exact Hessian at the current point.
+bool Minimizer::make_exact() {
+  if (!evaluate(x_, Level::hessian)) return false;
+  accept(Level::hessian);
+  find_free();
+  return true;
 }
 
 /// At a point with no gradient but negative curvature: moves along the most negative direction.
@@ -327,15 +533,29 @@ double Minimizer::newton_decrement() {
 }
 
 /// Smallest eigenvalue of the Hessian scaled to a unit diagonal, by inverse iteration with the
-/// factor in matrix_; a few steps give its size, which is all it is used for.
+/// factor in matrix_, from the parameter that the others determine most. A few steps give its size,
+/// which is all it is used for.
 double Minimizer::smallest_eigenvalue() {
   const std::size_t n = solved_.size();
   if (n == 0) return 1.0;
-  for (std::size_t i = 0; i < n; ++i)
-    eigen_[i] = 1.0 + 0.3 * std::sin(1.0 + static_cast<double>(i));
-  const auto root = [this](std::size_t i) {
-    return std::sqrt(hessian_[solved_[i] * m_.ld + solved_[i]]);
-  };
+  std::fill_n(trial_.begin(), n, 0.0);  // becomes the square root of the diagonal of R'R
+  for (std::size_t k = 0; k < n; ++k) {
+    const double* row = matrix_.data() + k * matrix_ld_;
+    trial_[k] += 1.0 / (row[k] * row[k]);
+    for (std::size_t i = k + 1; i < n; ++i) trial_[i] += row[i] * row[i];
+  }
+  std::size_t least = 0;
+  double pivot = 2.0;
+  column_of_ = n_;  // eigen_ is used here as well
+  for (std::size_t i = 0; i < n; ++i) {
+    const double inverse = matrix_[i * matrix_ld_ + i];
+    const double ratio = 1.0 / (inverse * inverse * trial_[i]);
+    if (ratio < pivot) least = i;
+    pivot = std::min(pivot, ratio);
+    trial_[i] = std::sqrt(trial_[i]);
+    eigen_[i] = i % 2 == 0 ? 0.01 : -0.01;
+  }
+  eigen_[least] = 1.0;
   double before = 0.0, value = 0.0;
   for (int iteration = 0; iteration < 12; ++iteration) {
     double norm = 0.0;
@@ -343,17 +563,17 @@ double Minimizer::smallest_eigenvalue() {
     norm = std::sqrt(norm);
     for (std::size_t i = 0; i < n; ++i) {
       eigen_[i] /= norm;
-      work_[i] = root(i) * eigen_[i];
+      work_[i] = trial_[i] * eigen_[i];
     }
     s_.engine.kernels->solve(matrix_.data(), n, matrix_ld_, work_.data());
     double rayleigh = 0.0;
     for (std::size_t i = 0; i < n; ++i) {
-      work_[i] *= root(i);
+      work_[i] *= trial_[i];
       rayleigh += work_[i] * eigen_[i];
       eigen_[i] = work_[i];
     }
     value = 1.0 / rayleigh;
-    if (std::abs(value - before) < 1e-2 * value) break;
+    if (std::abs(value - before) < 0.1 * value) break;
     before = value;
   }
   return value;
@@ -373,11 +593,14 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
   result = LocalMinimum{};
   x_ = start;
   std::fill(at_kink_.begin(), at_kink_.end(), 0);
-  std::fill(fisher_.begin(), fisher_.end(), 0.0);
-  Level level = fisher_steps > 0 ? Level::fisher : Level::hessian;
+  const bool reuse = reuse_factor && factored_ && !any_kinks_;
+  if (!reuse) std::fill(fisher_.begin(), fisher_.end(), 0.0);
+  Level level = reuse ? Level::gradient : fisher_steps > 0 ? Level::fisher : Level::hessian;
   if (!evaluate(x_, level)) return;
   accept(level);
   double damping = 0.0;
+  bool chord = reuse;
+  shrinkage_ = 0.3;
   FitStatus status = FitStatus::converged;
   for (int iteration = 0;; ++iteration) {
     settle_kinks(level);
@@ -394,9 +617,34 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
       break;
     }
     ++iterations;
-    level = iteration + 1 < fisher_steps ? Level::fisher : Level::hessian;
+    if (!current_) {
+      // A rough factor is good for a few steps downhill, but not to the end.
+      const bool rough = reuse && !factor_exact_;
+      const bool far = result.kkt_residual > k_rough_residual;
+      const bool tried = chord && (!rough || (far && iteration < k_most_rough_steps));
+      const double last_shrinkage = shrinkage_;
+      if (tried && try_chord()) {
+        chord = rough || shrinkage_ < k_good_shrinkage ||
+                shrinkage_ * last_shrinkage < k_good_shrinkage * k_good_shrinkage;
+        if (n_pairs_ == k_most_pairs) chord = shrinkage_ < 0.1;
+        if (!hopeless()) continue;
+        status = FitStatus::stalled;
+        break;
+      }
+      if (rough && far && fisher_steps > 0 && evaluate(x_, Level::fisher)) {
+        accept(Level::fisher);
+        find_free();
+      } else if (!make_exact()) {
+        status = FitStatus::stalled;
+        break;
+      }
+    }
+    level = !reuse && iteration + 1 < fisher_steps ? Level::fisher : Level::hessian;
     bool rounding = false;
+    const double before = result.kkt_residual;
     if (try_steps(level, &damping, &rounding)) {
+      shrinkage_ = residual(gradient_.data()) / before;
+      chord = !current_ && shrinkage_ < k_good_shrinkage;
       if (!hopeless()) continue;
       status = FitStatus::stalled;
       break;
@@ -434,22 +682,85 @@ bool Minimizer::hopeless() const {
 
 /// Positive curvature of the exact Hessian in all free directions; leaves its factor in matrix_.
 bool Minimizer::prove_minimum() {
-  if (!exact_) {
-    if (!evaluate(x_, Level::hessian)) return false;
-    accept(Level::hessian);
-    find_free();
-  }
+  // Steps with this factor converged, so that the Hessian here cannot differ much from it.
+  const bool proven = !current_ && factor_covers() && factor_exact_;
+  if (proven && free_ == solved_) return true;
+  if (!(proven && of_factor_) && (!exact_ || !current_) && !make_exact()) return false;
   solved_ = free_;
   return factorise(0.0);
 }
 
-void Minimizer::resume(const LocalMinimum& minimum) {
+bool Minimizer::prepare(const std::vector<double>& point, Factor& factor) {
+  factor.valid = false;
+  x_ = point;
+  if (!evaluate(x_, Level::fisher)) return false;
+  accept(Level::fisher);
+  free_.clear();  // those at a bound may leave it
+  for (std::size_t i = 0; i < n_; ++i) {
+    if (held[i] == 0 && lower[i] < upper[i] && scale_[i] > 0.0) free_.push_back(i);
+  }
+  solved_ = free_;
+  if (!factorise(0.0)) return false;
+  save(factor, false);
+  return factor.valid;
+}
+
+void Minimizer::save(Factor& factor, bool with_hessian) const {
+  factor.valid = factored_;
+  if (!factored_) return;
+  const std::size_t size = solved_.size() * matrix_ld_;
+  factor.matrix.assign(matrix_.begin(), matrix_.begin() + static_cast<std::ptrdiff_t>(size));
+  factor.ld = matrix_ld_;
+  factor.solved = solved_;
+  factor.scale = scale_;
+  factor.exact = factor_exact_;
+  factor.hessian.clear();
+  if (with_hessian && of_factor_) factor.hessian.assign(hessian_, hessian_ + m_.ld * m_.ld);
+}
+
+void Minimizer::restore(const Factor& factor) {
+  factored_ = factor.valid;
+  column_of_ = n_;
+  n_pairs_ = 0;
+  if (!factor.valid) return;
+  std::copy(factor.matrix.begin(), factor.matrix.end(), matrix_.begin());
+  matrix_ld_ = factor.ld;
+  solved_ = factor.solved;
+  scale_ = factor.scale;
+  factor_exact_ = factor.exact;
+  of_factor_ = !factor.hessian.empty();
+  if (of_factor_) {
+    std::copy(factor.hessian.begin(), factor.hessian.end(), hessian_);
+    exact_ = factor.exact;
+  }
+  std::fill(fisher_.begin(), fisher_.end(), 0.0);
+}
+
+void Minimizer::resume(const LocalMinimum& minimum, const Factor& factor) {
   x_ = minimum.theta;
-  if (!evaluate(x_, Level::hessian)) return;
-  accept(Level::hessian);
-  settle_kinks(Level::hessian);
-  find_free();
-  prove_minimum();
+  f_ = minimum.nll;
+  restore(factor);
+}
+
+bool Minimizer::hold(const Factor& factor, std::size_t p, Factor& result,
+                     std::vector<double>& slope) {
+  result.valid = false;
+  if (!factor.valid || factor.hessian.empty()) return false;
+  restore(factor);
+  const auto found = std::lower_bound(solved_.begin(), solved_.end(), p);
+  if (found == solved_.end() || *found != p) return false;
+  solved_.erase(found);
+  free_ = solved_;
+  if (!factorise(0.0)) return false;
+  for (std::size_t i = 0; i < solved_.size(); ++i) {
+    const std::size_t q = solved_[i];
+    work_[i] = -hessian_[std::min(p, q) * m_.ld + std::max(p, q)];
+  }
+  s_.engine.kernels->solve(matrix_.data(), solved_.size(), matrix_ld_, work_.data());
+  slope.assign(n_, 0.0);
+  for (std::size_t i = 0; i < solved_.size(); ++i) slope[solved_[i]] = work_[i];
+  save(result, false);
+  return true;
 }
 
 bool Minimizer::promising_start(std::size_t p, double target, std::vector<double>& start) {
@@ -464,21 +775,38 @@ bool Minimizer::promising_start(std::size_t p, double target, std::vector<double
   start[p] = clamp(target, lower[p], upper[p]);
   if (start[p] == x_[p] || !evaluate(start, Level::gradient)) return false;
   // Newton step of the others with p held: H^-1 (g - c e_p), with c such that p stays.
-  std::fill(eigen_.begin(), eigen_.end(), 0.0);
-  eigen_[place] = 1.0;
-  solve(eigen_);
+  if (column_of_ != p) {
+    std::fill(eigen_.begin(), eigen_.end(), 0.0);
+    eigen_[place] = 1.0;
+    solve(eigen_);
+    column_of_ = p;
+  }
   for (std::size_t i = 0; i < n; ++i) work_[i] = i == place ? 0.0 : s_.arrays.gradient[solved_[i]];
   solve(work_);
   const double variance = eigen_[place];
   const double c = work_[place] / variance;
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::size_t q = solved_[i];
-    if (i != place) start[q] = clamp(x_[q] - work_[i] + c * eigen_[i], lower[q], upper[q]);
-  }
   const double distance = start[p] - x_[p];
   const double parabola = 0.5 * distance * distance / variance;
-  return evaluate(start, Level::value) &&
-         s_.arrays.nll - f_ < std::min(k_promising * parabola, k_promising_rise);
+  double expected = s_.arrays.nll - f_;
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::size_t q = solved_[i];
+    if (i == place) continue;
+    const double step = c * eigen_[i] - work_[i];
+    expected += 0.5 * s_.arrays.gradient[q] * step;
+    start[q] = clamp(x_[q] + step, lower[q], upper[q]);
+  }
+  const auto promising = [parabola](double rise) {
+    return rise < std::min(k_promising * parabola, k_promising_rise);
+  };
+  if (!promising(expected) || !evaluate(start, Level::gradient)) return false;
+  const double rise = s_.arrays.nll - f_;
+  if (!promising(rise)) return false;
+  // What is left to go down from there must make up for the rise.
+  for (std::size_t i = 0; i < n; ++i) work_[i] = s_.arrays.gradient[solved_[i]];
+  solve(work_);
+  double decrement = 0.0;
+  for (std::size_t i = 0; i < n; ++i) decrement += 0.5 * s_.arrays.gradient[solved_[i]] * work_[i];
+  return rise < k_promising_descent * decrement;
 }
 
 }  // namespace slalom::detail

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <vector>
 
@@ -26,10 +27,22 @@ struct LocalMinimum {
 /// Newton's method with the exact Hessian, damped as in Levenberg-Marquardt, with an active set for
 /// the bounds. The first two steps use the expected information instead of the Hessian: it is
 /// positive definite everywhere, and where several minima exist it leads to the lowest one more
-/// often.
+/// often. Near a minimum the Hessian hardly changes any more: a factor is used for several steps,
+/// which then cost a gradient each, as long as each of them shrinks the gradient well.
 class Minimizer {
  public:
   explicit Minimizer(EngineState& state);
+
+  /// A factor and what it belongs to.
+  struct Factor {
+    AlignedVector matrix;
+    AlignedVector hessian;  ///< what it was made of, if that was kept
+    std::size_t ld = 0;
+    std::vector<std::size_t> solved;
+    std::vector<double> scale;
+    bool exact = false;  ///< of the Hessian, not of the expected information
+    bool valid = false;
+  };
 
   /// Bounds and held parameters of the shared ones; set before run().
   std::vector<double> lower, upper;
@@ -38,14 +51,27 @@ class Minimizer {
   int max_iterations = 500;
   /// Steps with the expected information at the start.
   int fisher_steps = 2;
+  /// Begin with the factor that the last run or restore() left, if it has the same free parameters.
+  bool reuse_factor = false;
   /// If not null: a run that will not end below this minimum is given up (status stalled).
   const LocalMinimum* known = nullptr;
 
   /// Minimises from `start` [n_shared], which must lie inside the bounds.
   void run(const std::vector<double>& start, LocalMinimum& result);
 
-  /// Makes a minimum found before the current point again.
-  void resume(const LocalMinimum& minimum);
+  /// Computes the factor of the expected information at `point`, as a first factor for runs that
+  /// start there. False if it cannot be had.
+  bool prepare(const std::vector<double>& point, Factor& factor);
+  /// The factor of the Hessian near the minimum that the last run found.
+  void save(Factor& factor, bool with_hessian) const;
+  /// From a factor saved with its Hessian: that of all its parameters but `p`, for runs that hold
+  /// it, and the change of all of them per unit of p along the profile. False if there is none.
+  bool hold(const Factor& factor, std::size_t p, Factor& result, std::vector<double>& slope);
+  /// Makes a factor the one that the next run may begin with.
+  void restore(const Factor& factor);
+
+  /// Makes a minimum found before the current point again, with the factor saved there.
+  void resume(const LocalMinimum& minimum, const Factor& factor);
 
   /// After a run that converged: a start for another run, with parameter `p` at `target` and a
   /// Newton step of all others. False if p did not float, or if -log L there is expected to rise as
@@ -73,6 +99,13 @@ class Minimizer {
   bool prove_minimum();
   bool hopeless() const;
   bool try_steps(Level next, double* damping, bool* rounding);
+  void solve_corrected(std::vector<double>& b);
+  bool factor_covers() const;
+  bool chord_step(double* predicted);
+  double residual_at(const std::vector<double>& x, const double* gradient) const;
+  void remember_step();
+  bool try_chord();
+  bool make_exact();
   double newton_decrement();
   double smallest_eigenvalue();
   void finish(LocalMinimum& result, FitStatus status);
@@ -90,9 +123,35 @@ class Minimizer {
   double* hessian_;  ///< at x_; exchanged with that of the state when a step is accepted
   AlignedVector matrix_;
   std::size_t matrix_ld_ = 0;
+  /// A step since the factor was made, and the change of the gradient along it.
+  struct Pair {
+    std::vector<double> step, change;
+    double inverse = 0.0;  ///< 1 / (step . change)
+    double share = 0.0;    ///< scratch of solve_corrected()
+  };
+  /// A parameter whose step is given, and the response of all others to a force on it.
+  struct Pin {
+    std::size_t place = 0;  ///< in solved_
+    double target = 0.0;    ///< its step
+    std::vector<double> column;
+  };
+  static constexpr std::size_t k_most_pins = 3;
+  std::array<Pin, k_most_pins> pins_;
+  std::size_t n_pins_ = 0;
+  static constexpr std::size_t k_most_pairs = 8;
+  std::array<Pair, k_most_pairs> pairs_;
+  std::size_t n_pairs_ = 0;
+  std::size_t column_of_ = 0;  ///< parameter whose column of the inverse is in eigen_, or n_
   double f_ = 0.0;
   double last_decrease_ = 0.0;
-  bool exact_ = false;  ///< hessian_ is the exact one
+  double step_damping_ = 0.0;
+  bool clipped_ = false;   ///< step_ was shortened by a bound
+  bool exact_ = false;     ///< hessian_ is the exact one
+  bool current_ = false;   ///< hessian_ belongs to x_, not to a point before it
+  bool factored_ = false;  ///< matrix_ is the factor for solved_, all that were free, undamped
+  bool factor_exact_ = false;
+  bool of_factor_ = false;  ///< hessian_ is what the factor was made of
+  double shrinkage_ = 1.0;  ///< of the residual in the last step
 };
 
 }  // namespace slalom::detail

@@ -17,7 +17,8 @@ namespace slalom {
 
 namespace detail {
 struct FitState;
-}
+struct FitAccess;
+}  // namespace detail
 
 /// How a fit ended.
 enum class FitStatus {
@@ -111,6 +112,7 @@ class Fitter {
   std::vector<double> solve(const FitResult& result, std::span<const double> right);
 
  private:
+  friend struct detail::FitAccess;
   std::unique_ptr<detail::FitState> state_;
 };
 

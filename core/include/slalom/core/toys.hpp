@@ -47,6 +47,13 @@ struct ToyOptions {
 std::vector<double> throw_toy(const Model& model, std::span<const double> parameters,
                               RandomStream& random, std::span<const double> auxiliary = {});
 
+/// Fit of a toy that `fitter` holds, by the strategy for toys, which often have several minima: see
+/// docs/toys.md for it and for the fraction of global minima that it misses.
+/// \param fitter holds the model and the toy's data
+/// \param truth generating point [P]
+/// \param options of the fit; its start is not used unless the fit from the generating point fails
+FitResult fit_toy(Fitter& fitter, std::span<const double> truth, const FitOptions& options = {});
+
 /// One toy and what its two fits found.
 struct Toy {
   bool done = false;  ///< false for those that an interrupted run did not reach
