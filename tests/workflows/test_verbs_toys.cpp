@@ -126,7 +126,7 @@ TEST_CASE("cls, discovery and limit by toys are near the asymptotic ones",
   CHECK(cls.at("cls_expected").size() == 5);
   CHECK(cls.at("cls_expected_errors").size() == 5);
 
-  // Two-sided, every value above and below counts: p-values of t are larger than those of q here.
+  // Two-sided: best fits above mu count as well.
   const auto two_sided = json_of({"cls", "-", "--toys", "500", "--test-stat", "t"});
   CHECK(two_sided.at("test_stat") == "t");
   CHECK_THAT(value(two_sided, "clsb"),
