@@ -36,6 +36,9 @@ constexpr std::size_t k_few_bins = 2;
 constexpr std::size_t k_several_channels = 3;
 /// Channels that get a picture of their own at most.
 constexpr std::size_t k_most_channels = 30;
+/// Bins beyond which an overview cannot be read, and channels get no further pictures.
+constexpr std::size_t k_overview_bins = 150;
+constexpr std::size_t k_most_bins = 1200;
 
 constexpr const char* k_css = R"css(
 :root { color-scheme: light; }
@@ -370,7 +373,18 @@ std::string goodness_section(const Page& page) {
 
 bool wants_overview(const ModelSpec& spec) {
   const std::size_t n = spec.channels.size();
+  if (spec.n_bins() > k_overview_bins) return false;
   return n > k_many_channels || (n > k_several_channels && spec.n_bins() <= k_few_bins * n);
+}
+
+/// How many channels have room on a page that browsers can handle.
+std::size_t drawn_channels(const ModelSpec& spec) {
+  std::size_t n = 0;
+  for (std::size_t bins = 0; n < std::min(spec.channels.size(), k_most_channels); ++n) {
+    bins += spec.channels[n].n_bins;
+    if (n > 0 && bins > k_most_bins) break;
+  }
+  return n;
 }
 
 /// The part of a plot with one channel.
@@ -395,17 +409,17 @@ std::string distributions_section(const Page& page) {
   }
   const std::size_t n = page.spec().channels.size();
   if (!wants_overview(page.spec()) || page.spec().n_bins() > k_few_bins * n) {
-    for (std::size_t i = 0; i < std::min(n, k_most_channels); ++i) {
+    const std::size_t drawn = drawn_channels(page.spec());
+    for (std::size_t i = 0; i < drawn; ++i) {
       before.lines[0] = n > 1 ? page.spec().channels[i].name + ", pre-fit" : "Pre-fit";
       after.lines[0] = n > 1 ? page.spec().channels[i].name + ", post-fit" : "Post-fit";
       text += "<div class=\"pair\">\n" +
               page.pictures.figure([&] { return picture(only(prefit, i), before); }) +
               page.pictures.figure([&] { return picture(only(postfit, i), after); }) + "</div>\n";
     }
-    if (n > k_most_channels) {
+    if (n > drawn) {
       text += html_element(
-          "p", fmt::format("{} more channels have no picture of their own.", n - k_most_channels),
-          "note");
+          "p", fmt::format("{} more channels have no picture of their own.", n - drawn), "note");
     }
   }
   text += html_element(
