@@ -203,7 +203,9 @@ def run_peer(tool, python, job_path, tasks, limit):
                 result.update(line)
         if current in result:  # ended as it should
             break
-        if process.returncode == -signal.SIGXCPU or timed_out:
+        if timed_out:  # on the clock: the machine was busy, or the tool waits
+            result[current] = {"error": "no answer in time, without use of its CPU seconds"}
+        elif process.returncode == -signal.SIGXCPU:
             result[current] = so_far or {"beyond": limit}
         else:
             result[current] = {"error": f"the process ended with code {process.returncode}"}
