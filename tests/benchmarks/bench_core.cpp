@@ -14,7 +14,7 @@
 ///   new_fitter/<model>        the same with a new Fitter each time
 ///   cls/<model>               CLs at mu = 1 with its band, the free fit included
 ///   limit/<model>             upper limit with its band, the free fit included
-///   scan/<model>              profile at 21 points within 2 sigma, the free fit included
+///   scan/<model>              profile at 21 points within 2 sigma and the bounds, with the free fit
 ///   toy/<model>               one toy: thrown at the fit with mu = 1, and its free fit
 ///   toy_test/<model>          one toy with the free and the conditional fit, as in a test
 ///   impacts/<model>           of all nuisance parameters, four re-fits each, all included
@@ -283,11 +283,13 @@ void scan(benchmark::State& state, Source& source) {
   const double value = best.parameters[poi];
   best.at_bound[poi] = false;  // the curvature gives a scale there, too
   const double error = fitter.errors(best)[poi];
+  // All different: a point met again would cost nothing.
+  const double low = std::max(p.lower, value - 2.0 * error);
+  const double high = std::min(p.upper, value + 2.0 * error);
   constexpr int points = 21;
   std::vector<double> values(points);
   for (int i = 0; i < points; ++i) {
-    values[static_cast<std::size_t>(i)] =
-        std::clamp(value + (0.2 * i - 2.0) * error, p.lower, p.upper);
+    values[static_cast<std::size_t>(i)] = low + (high - low) * i / (points - 1);
   }
   Scan result;
   for (auto _ : state) {

@@ -31,7 +31,7 @@ PATCHES = {  # signals that have files of their own
     "sbottom_a": ["1300_205_60", "1400_950_60", "1500_850_60"]}
 SIGNALS = 8  # of a patch set, spread over it
 TASKS = ["logpdf", "gradient", "fit", "cls", "limit", "scan", "toy", "impacts", "grid"]
-BENCHMARKS = {"gradient": "logpdf_gradient"}  # names that differ from the task's
+BENCHMARKS = {"gradient": "logpdf_gradient", "grid": "grid_whole"}  # names that differ from the task's
 IMPACTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
 UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
@@ -83,7 +83,8 @@ class Slalom:
             if "cpu_time" not in entry:
                 continue
             task = names[entry["name"].split("/")[0]]
-            result[task] = {"seconds": entry["cpu_time"] * UNITS[entry["time_unit"]]}
+            seconds = entry["cpu_time"] * UNITS[entry["time_unit"]]
+            result[task] = {"seconds": seconds / entry["signals"] if task == "grid" else seconds}
             for counter in ("parameters", "converged", "failed", "toys"):
                 if counter in entry:
                     result[task][counter] = entry[counter]
@@ -202,7 +203,9 @@ def run_peer(tool, python, job_path, tasks, limit):
                 result.update(line)
         if current in result:  # ended as it should
             break
-        if process.returncode == -signal.SIGXCPU or timed_out:
+        if timed_out:  # on the clock: the machine was busy, or the tool waits
+            result[current] = {"error": "no answer in time, without use of its CPU seconds"}
+        elif process.returncode == -signal.SIGXCPU:
             result[current] = so_far or {"beyond": limit}
         else:
             result[current] = {"error": f"the process ended with code {process.returncode}"}
