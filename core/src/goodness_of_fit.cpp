@@ -26,17 +26,42 @@ double twice_gaussian_constant(double sigma) {
   return 2.0 * std::log(sigma) + std::log(2.0 * std::numbers::pi);
 }
 
+/// 2 log Poisson(n | n) - 2 log Poisson(n | rate) >= 0.
+double poisson_deviance(double n, double rate) {
+  return 2.0 * (n > 0.0 ? n * std::log(n / rate) + (rate - n) : rate);
+}
+
+/// -2 log of a constraint term at `value`, above its best value.
+double constraint_deviance(const Parameter& p, double datum, double value) {
+  if (p.constraint == ConstraintType::poisson) return poisson_deviance(datum, p.tau * value);
+  const double pull = (datum - value) / p.sigma;
+  return pull * pull;
+}
+
 /// -2 log of a constraint term at its datum, or at the parameter if that is held.
 double twice_constraint(const Parameter& p, double datum, bool held, double value) {
-  if (p.constraint == ConstraintType::gaussian) {
-    const double pull = held ? (datum - value) / p.sigma : 0.0;
-    return twice_gaussian_constant(p.sigma) + pull * pull;
+  const double best = p.constraint == ConstraintType::gaussian ? twice_gaussian_constant(p.sigma)
+                                                               : -2.0 * log_poisson_at_mode(datum);
+  return held ? best + constraint_deviance(p, datum, value) : best;
+}
+
+void add_parts(const Model& model, const std::vector<double>& data, const FitResult& fit,
+               GoodnessOfFit& result) {
+  const ModelSpec& spec = model.spec();
+  const std::vector<double> rates = model.expected_data(fit.parameters, false);
+  for (const ChannelSpec& channel : spec.channels) {
+    double sum = 0.0;
+    for (std::size_t b = channel.first_bin; b < channel.first_bin + channel.n_bins; ++b) {
+      sum += poisson_deviance(data[b], rates[b]);
+    }
+    result.channels.push_back(sum);
   }
-  const double at_mode = -2.0 * log_poisson_at_mode(datum);
-  if (!held) return at_mode;
-  const double mean = p.tau * value;
-  const double rest = datum > 0.0 ? datum * std::log(mean / datum) - (mean - datum) : -mean;
-  return at_mode - 2.0 * rest;
+  for (std::size_t i = 0; i < spec.auxiliary.size(); ++i) {
+    const std::size_t p = spec.auxiliary[i];
+    if (fit.fixed[p]) continue;
+    result.constraints +=
+        constraint_deviance(spec.parameters[p], data[spec.n_bins() + i], fit.parameters[p]);
+  }
 }
 
 /// Statistic of one toy and whether its fit converged.
@@ -122,6 +147,7 @@ GoodnessOfFit goodness_of_fit(const Model& model, const std::vector<double>& dat
                                           0.5 * result.statistic);
   }
   result.converged = fit.converged();
+  add_parts(model, data, fit, result);
   return result;
 }
 

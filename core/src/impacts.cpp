@@ -15,6 +15,13 @@ void check_parameter(const Model& model, std::size_t parameter) {
   throw Error(ErrorKind::model, "no parameter has index " + std::to_string(parameter), "parameter");
 }
 
+void check_floating(const Model& model, const FitResult& best, std::size_t target) {
+  check_parameter(model, target);
+  if (!best.fixed[target]) return;
+  throw Error(ErrorKind::model, "the parameter is held: it has no uncertainty",
+              model.spec().parameters[target].name);
+}
+
 /// Best fit of the target with one parameter moved and held.
 class Refit {
  public:
@@ -47,27 +54,49 @@ class Refit {
   std::size_t target_;
 };
 
+/// Covariance of the target with every parameter [P]; 0 for those without an uncertainty.
+std::vector<double> covariances_with(std::size_t target, const Covariance& covariance) {
+  std::vector<double> result(covariance.errors.size(), 0.0);
+  const std::vector<std::size_t>& list = covariance.parameters;
+  const auto at = std::find(list.begin(), list.end(), target);
+  if (at == list.end()) return result;
+  const auto row = static_cast<std::size_t>(at - list.begin());
+  for (std::size_t j = 0; j < list.size(); ++j) {
+    result[list[j]] = covariance.matrix[row * list.size() + j];
+  }
+  return result;
+}
+
+/// d target / d auxiliary datum times the standard deviation of the datum, for every parameter [P].
+/// Its square is C_tj^2 times the curvature of the constraint term, which is why they add up.
+std::vector<double> global_impacts(const Model& model, std::span<const double> data,
+                                   const FitResult& best, const std::vector<double>& shared) {
+  std::vector<double> result(shared.size(), 0.0);
+  const ModelSpec& spec = model.spec();
+  for (std::size_t k = 0; k < spec.auxiliary.size(); ++k) {
+    const std::size_t i = spec.auxiliary[k];
+    const double datum = data[spec.n_bins() + k];
+    const Parameter& p = spec.parameters[i];
+    const bool counts = p.constraint == ConstraintType::poisson;
+    const double scale = counts ? std::sqrt(datum) / best.parameters[i] : 1.0 / p.sigma;
+    if (shared[i] != 0.0) result[i] = shared[i] * scale;
+  }
+  return result;
+}
+
 /// Linear forms of all parameters in the covariance but the target.
-std::vector<Impact> linear_impacts(const Model& model, const FitResult& best,
+std::vector<Impact> linear_impacts(const Fitter& fitter, const FitResult& best,
                                    const Covariance& covariance, std::size_t target) {
+  const std::vector<double> shared = covariances_with(target, covariance);
+  const std::vector<double> global = global_impacts(fitter.model(), fitter.data(), best, shared);
   std::vector<Impact> result;
-  const std::size_t n = covariance.parameters.size();
-  const auto at = std::find(covariance.parameters.begin(), covariance.parameters.end(), target);
-  const auto row = static_cast<std::size_t>(at - covariance.parameters.begin());
-  for (std::size_t j = 0; j < n; ++j) {
-    if (covariance.parameters[j] == target) continue;
+  for (const std::size_t i : covariance.parameters) {
+    if (i == target) continue;
     Impact impact;
-    impact.parameter = covariance.parameters[j];
+    impact.parameter = i;
+    impact.linear_postfit = shared[i] / covariance.errors[i];
+    impact.linear_global = global[i];
     impact.converged = true;
-    const Parameter& p = model.spec().parameters[impact.parameter];
-    const double shared = row < n ? covariance.matrix[row * n + j] : 0.0;
-    impact.linear_postfit = shared / covariance.errors[impact.parameter];
-    if (p.constraint == ConstraintType::gaussian) impact.linear_global = shared / p.sigma;
-    if (p.constraint == ConstraintType::poisson) {
-      // A datum of mean tau theta has the width sqrt(tau theta) and the effect shared / theta.
-      const double theta = best.parameters[impact.parameter];
-      impact.linear_global = shared * std::sqrt(p.tau / theta);
-    }
     result.push_back(impact);
   }
   return result;
@@ -80,9 +109,16 @@ double size_of(const Impact& impact, bool refit) {
 }
 
 void refit_all(Fitter& fitter, const FitOptions& options, const Covariance& covariance,
-               std::size_t threads, Impacts& result) {
+               const ImpactOptions& how, Impacts& result) {
+  const std::size_t n = result.impacts.size();
+  for (Impact& impact : result.impacts) {
+    impact.converged = false;
+    impact.message = "not reached";
+  }
   const auto refit = [&](std::size_t i, Fitter& with) {
     Impact& impact = result.impacts[i];
+    impact.converged = true;
+    impact.message.clear();
     const double prefit = with.model().spec().parameters[impact.parameter].prefit_uncertainty();
     const double postfit = covariance.errors[impact.parameter];
     Refit moved(with, options, result.best, result.target);
@@ -91,8 +127,11 @@ void refit_all(Fitter& fitter, const FitOptions& options, const Covariance& cova
     impact.postfit_up = moved.change(impact.parameter, postfit, impact);
     impact.postfit_down = moved.change(impact.parameter, -postfit, impact);
   };
-  if (threads == 1) {
-    for (std::size_t i = 0; i < result.impacts.size(); ++i) refit(i, fitter);
+  if (how.threads == 1) {
+    for (std::size_t i = 0; i < n; ++i) {
+      refit(i, fitter);
+      if (how.progress && !how.progress(i + 1, n)) return;
+    }
     return;
   }
   const std::vector<double> data(fitter.data().begin(), fitter.data().end());
@@ -100,21 +139,32 @@ void refit_all(Fitter& fitter, const FitOptions& options, const Covariance& cova
     with.set_data(data);
     refit(i, with);
   };
-  detail::parallel_fits(fitter.model(), result.impacts.size(), threads, {}, task);
+  detail::parallel_fits(fitter.model(), n, how.threads, how.progress, task);
 }
 
 }  // namespace
 
 std::vector<Pull> pulls(const Model& model, const FitResult& best,
-                        const std::vector<double>& errors, std::size_t target) {
+                        const std::vector<double>& errors, std::optional<std::size_t> target,
+                        std::span<const double> data) {
+  const ModelSpec& spec = model.spec();
+  if (!data.empty() && data.size() != model.n_bins() + model.n_auxiliary()) {
+    throw Error(ErrorKind::model, "main and auxiliary data expected", "data");
+  }
+  std::vector<double> measured(model.n_parameters(), 0.0);
+  for (std::size_t k = 0; k < spec.auxiliary.size(); ++k) {
+    const std::size_t i = spec.auxiliary[k];
+    measured[i] = data.empty() ? spec.parameters[i].auxdata : data[spec.n_bins() + k];
+  }
   std::vector<Pull> result;
   for (std::size_t i = 0; i < model.n_parameters(); ++i) {
     if (i == target || best.fixed[i]) continue;
-    const Parameter& p = model.spec().parameters[i];
+    const Parameter& p = spec.parameters[i];
     Pull pull{i, best.parameters[i], errors[i], 0.0, 0.0};
     const double prefit = p.prefit_uncertainty();
     if (prefit > 0.0) {
-      const double centre = p.constraint == ConstraintType::poisson ? p.auxdata / p.tau : p.auxdata;
+      const bool counts = p.constraint == ConstraintType::poisson;
+      const double centre = counts ? measured[i] / p.tau : measured[i];
       pull.pull = (pull.value - centre) / prefit;
       pull.constraint = pull.error / prefit;
     }
@@ -129,10 +179,7 @@ Impacts impacts(Fitter& fitter, std::size_t target, const FitOptions& options,
   Impacts result;
   result.target = target;
   result.best = fitter.fit(options);
-  if (result.best.fixed[target]) {
-    throw Error(ErrorKind::model, "impacts on a parameter that is held",
-                fitter.model().spec().parameters[target].name);
-  }
+  check_floating(fitter.model(), result.best, target);
   result.value = result.best.parameters[target];
   const Covariance covariance = fitter.covariance(result.best);
   if (!result.best.converged() || !covariance.valid) {
@@ -141,8 +188,9 @@ Impacts impacts(Fitter& fitter, std::size_t target, const FitOptions& options,
     return result;
   }
   result.error = covariance.errors[target];
-  result.impacts = linear_impacts(fitter.model(), result.best, covariance, target);
-  if (how.refit) refit_all(fitter, options, covariance, how.threads, result);
+  result.errors = covariance.errors;
+  result.impacts = linear_impacts(fitter, result.best, covariance, target);
+  if (how.refit) refit_all(fitter, options, covariance, how, result);
   result.converged = true;
   for (const Impact& impact : result.impacts) {
     if (impact.converged) continue;
@@ -158,19 +206,49 @@ Impacts impacts(Fitter& fitter, std::size_t target, const FitOptions& options,
 
 namespace {
 
-/// Uncertainty of the target with some parameters held at the best fit; < 0 if there is none.
-double frozen_error(Fitter& fitter, FitResult best, std::size_t target,
-                    const std::vector<std::size_t>& held) {
-  for (std::size_t i : held) {
-    check_parameter(fitter.model(), i);
-    if (i != target) best.fixed[i] = true;
-  }
-  const double error = fitter.errors(best)[target];
-  return error > 0.0 ? error : -1.0;
-}
-
 double quadratic_difference(double total, double part) {
   return std::sqrt(std::max(0.0, (total - part) * (total + part)));
+}
+
+/// Uncertainties of one parameter with others held at a best fit.
+class Freezer {
+ public:
+  Freezer(Fitter& fitter, const FitResult& best, std::size_t target)
+      : fitter_(fitter), best_(best), target_(target) {}
+
+  /// 0 if there is no uncertainty; says then why.
+  double error(const std::vector<std::size_t>& held, const std::string& what) {
+    FitResult fit = best_;
+    for (const std::size_t i : held) {
+      check_parameter(fitter_.model(), i);
+      if (i != target_) fit.fixed[i] = true;
+    }
+    const double error = fitter_.errors(fit)[target_];
+    if (!(error > 0.0) && message.empty()) message = "no uncertainty with " + what;
+    return error;
+  }
+
+  std::string message;
+
+ private:
+  Fitter& fitter_;
+  const FitResult& best_;
+  std::size_t target_;
+};
+
+void add_global(Fitter& fitter, const FitResult& best, std::size_t target,
+                const std::vector<ParameterGroup>& groups, UncertaintyBreakdown& result) {
+  const std::vector<double> shared = covariances_with(target, fitter.covariance(best));
+  std::vector<double> global = global_impacts(fitter.model(), fitter.data(), best, shared);
+  global[target] = 0.0;  // the target's own constraint is not a nuisance parameter's
+  double sum = 0.0;
+  for (const double part : global) sum += part * part;
+  result.data = quadratic_difference(result.total, std::sqrt(sum));
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    double square = 0.0;
+    for (const std::size_t i : groups[g].parameters) square += global[i] * global[i];
+    result.groups[g].global = std::sqrt(square);
+  }
 }
 
 }  // namespace
@@ -178,17 +256,29 @@ double quadratic_difference(double total, double part) {
 UncertaintyBreakdown uncertainty_breakdown(Fitter& fitter, const FitResult& best,
                                            std::size_t target,
                                            const std::vector<ParameterGroup>& groups) {
-  check_parameter(fitter.model(), target);
+  check_floating(fitter.model(), best, target);
+  Freezer freezer(fitter, best, target);
   UncertaintyBreakdown result;
-  result.total = frozen_error(fitter, best, target, {});
-  result.statistical = frozen_error(fitter, best, target, fitter.model().spec().auxiliary);
+  result.total = freezer.error({}, "everything floating");
+  result.statistical =
+      freezer.error(fitter.model().spec().auxiliary, "all constrained parameters held");
   result.systematic = quadratic_difference(result.total, result.statistical);
-  result.valid = best.converged() && result.total > 0.0 && result.statistical > 0.0;
+  std::vector<std::size_t> held;
+  double before = result.total;
   for (const ParameterGroup& group : groups) {
-    const double frozen = frozen_error(fitter, best, target, group.parameters);
-    result.valid = result.valid && frozen > 0.0;
-    result.groups.push_back({group.name, quadratic_difference(result.total, frozen), frozen});
+    GroupContribution part{group.name};
+    part.frozen_error = freezer.error(group.parameters, "group '" + group.name + "' held");
+    part.contribution = quadratic_difference(result.total, part.frozen_error);
+    held.insert(held.end(), group.parameters.begin(), group.parameters.end());
+    const double after = freezer.error(held, "the groups up to '" + group.name + "' held");
+    part.cumulative = quadratic_difference(before, after);
+    before = after;
+    result.groups.push_back(std::move(part));
   }
+  result.rest = before;
+  result.message = best.converged() ? freezer.message : "the fit: " + best.message;
+  result.valid = result.message.empty();
+  if (result.valid) add_global(fitter, best, target, groups, result);
   return result;
 }
 

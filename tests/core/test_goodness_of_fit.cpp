@@ -49,6 +49,49 @@ TEST_CASE("the saturated model handles held parameters of published models",
   CHECK(fit.bins == 37);
   CHECK(fit.statistic > 0.0);
   CHECK(fit.statistic < 100.0);
+  REQUIRE(fit.channels.size() == model.spec().channels.size());
+  double sum = fit.constraints;
+  for (const double part : fit.channels) {
+    CHECK(part >= 0.0);
+    sum += part;
+  }
+  CHECK(fit.constraints > 0.0);
+  CHECK_THAT(sum, WithinAbs(fit.statistic, 1e-8));
+}
+
+TEST_CASE("goodness of fit of the AGC model against cabinetry", "[core][goodness_of_fit]") {
+  SLALOM_REQUIRE_DATA("workspaces/agc");
+  // cabinetry 0.6.0 with pyhf 0.7.6: fit.fit(model, data, goodness_of_fit=True)
+  const Model model = slalom::test::published_model("agc/agc_34par.json");
+  const GoodnessOfFit fit = slalom::goodness_of_fit(model, model.spec().data(), slalom::fit(model));
+  CHECK(fit.degrees_of_freedom == 21);
+  CHECK_THAT(1.0 - fit.p_value, WithinRel(1.0 - 0.9999999876695624, 1e-3));
+}
+
+TEST_CASE("parts of the statistic by hand", "[core][goodness_of_fit]") {
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {51.0, 48.0});
+  Fitter fitter(model);
+  const std::vector<double> data = model.spec().data();
+  slalom::FitOptions options;
+  for (const bool held : {false, true}) {
+    // A held parameter's constraint is the same in the saturated model.
+    if (held) options.fixed = {{1, 1.3}};
+    const slalom::FitResult best = fitter.fit(options);
+    const GoodnessOfFit fit = slalom::goodness_of_fit(model, data, best);
+    const std::vector<double> mean = model.expected_data(best.parameters);
+    double parts[2] = {0.0, 0.0};
+    for (std::size_t i = held ? 1 : 0; i < 2; ++i) {
+      parts[1] +=
+          2.0 * (data[2 + i] * std::log(data[2 + i] / mean[2 + i]) + mean[2 + i] - data[2 + i]);
+    }
+    for (std::size_t i = 0; i < 2; ++i) {
+      parts[0] += 2.0 * (data[i] * std::log(data[i] / mean[i]) + mean[i] - data[i]);
+    }
+    REQUIRE(fit.channels.size() == 1);
+    CHECK_THAT(fit.channels[0], WithinAbs(parts[0], 1e-10));
+    CHECK_THAT(fit.constraints, WithinAbs(parts[1], 1e-10));
+    CHECK_THAT(fit.statistic, WithinAbs(parts[0] + parts[1], 1e-10));
+  }
 }
 
 TEST_CASE("toys agree with the asymptotic goodness of fit", "[core][goodness_of_fit]") {

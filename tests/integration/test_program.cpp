@@ -110,8 +110,9 @@ TEST_CASE("standard input and pipes", "[integration][program]") {
 TEST_CASE("--json prints exactly one document", "[integration][program]") {
   const TemporaryFolder folder;
   folder.file("w.json", small_workspace());
-  for (const char* verb : {"inspect", "validate", "logpdf", "expected", "fit", "scan", "cls",
-                           "discovery", "limit", "sort", "digest"}) {
+  for (const char* verb :
+       {"inspect", "validate", "logpdf", "expected", "fit", "scan", "ranking", "breakdown", "gof",
+        "yields", "cls", "discovery", "limit", "sort", "digest"}) {
     INFO(verb);
     const Result result = shell(folder, std::string("slalom ") + verb + " w.json --json");
     CHECK(result.code == 0);
@@ -129,6 +130,26 @@ TEST_CASE("--json prints exactly one document", "[integration][program]") {
   CHECK(usage.code == 2);
   REQUIRE(is_one_document(usage.out));
   CHECK(nlohmann::json::parse(usage.out).at("error").at("type") == "usage");
+}
+
+TEST_CASE("tables as comma-separated values, and in LaTeX", "[integration][program]") {
+  const TemporaryFolder folder;
+  folder.file("w.json", small_workspace());
+  for (const char* verb : {"fit", "scan", "ranking", "breakdown", "gof", "yields"}) {
+    INFO(verb);
+    const Result printed = shell(folder, std::string("slalom ") + verb + " w.json --csv");
+    CHECK(printed.code == 0);
+    const std::size_t header = printed.out.find('\n');
+    REQUIRE(header != std::string::npos);
+    const std::string line = printed.out.substr(header + 1, printed.out.find('\n', header + 1));
+    CHECK(contains(line, ","));
+    CHECK(shell(folder, std::string("slalom ") + verb + " w.json -o out.csv").code == 0);
+    CHECK(text_of(folder.path("out.csv")) == printed.out);
+  }
+  CHECK(shell(folder, "slalom yields w.json -o out.tex").code == 0);
+  CHECK(contains(text_of(folder.path("out.tex")), "\\begin{tabular}"));
+  CHECK(shell(folder, "slalom ranking " + k_h4l + " --measurement zz_floating").code == 0);
+  CHECK(shell(folder, "slalom gof " + k_h4l + " --toys 20 --seed 1").code == 0);
 }
 
 TEST_CASE("output files are written completely or not at all", "[integration][program]") {

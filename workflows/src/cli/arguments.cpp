@@ -119,7 +119,8 @@ struct Arguments::Parser {
         ->type_name(value)
         ->type_size(1)
         ->expected(1)
-        ->multi_option_policy(CLI::MultiOptionPolicy::Throw);
+        ->multi_option_policy(CLI::MultiOptionPolicy::Throw)
+        ->allow_extra_args(false);  // or it takes a positional that follows
   }
 
   CLI::App app;

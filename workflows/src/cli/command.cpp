@@ -18,6 +18,13 @@ Command::Command(const Verb& verb, const std::string& name, std::vector<std::str
       words_(std::move(words)),
       describe_(describe) {}
 
+void Command::declare_csv() {
+  has_csv_ = true;
+  arguments.group("Output");
+  arguments.flag("--csv", csv,
+                 "Print comma-separated values with a header line (so does -o FILE.csv)");
+}
+
 bool Command::parse() {
   arguments.group("Output");
   arguments.text("-o,--output", output, "FILE",
@@ -26,9 +33,12 @@ bool Command::parse() {
   arguments.flag("--json", json, "Print one JSON document and nothing else");
   arguments.flag("--quiet", quiet, "No warnings and no progress on standard error");
   if (describe_) return false;
-  if (arguments.parse(words_)) return true;
-  streams_.out << arguments.help();
-  return false;
+  if (!arguments.parse(words_)) {
+    streams_.out << arguments.help();
+    return false;
+  }
+  if (json && csv) throw Error(ErrorKind::usage, "cannot be used together with --json", "--csv");
+  return true;
 }
 
 std::string Command::read(const std::string& path) {
@@ -60,7 +70,9 @@ void Command::warn_all(const Warnings& found, ErrorKind kind) {
   for (const Warning& warning : found) warn(warning, kind);
 }
 
-bool Command::wants_json() const { return json || output.ends_with(".json"); }
+bool Command::wants_json() const { return json || (!csv && output.ends_with(".json")); }
+
+bool Command::wants_csv() const { return csv || (has_csv_ && !json && output.ends_with(".csv")); }
 
 bool Command::wants_colour() const {
   const char* no_colour = std::getenv("NO_COLOR");

@@ -41,10 +41,14 @@ class Command {
   bool quiet = false;   ///< --quiet: no warnings and no progress on standard error
   std::string output;   ///< -o FILE; empty for standard output
   bool strict = false;  ///< warnings are errors; a verb that reads a workspace declares it
+  bool csv = false;     ///< --csv: comma-separated values; see declare_csv
   Warnings warnings{};  ///< all warnings so far
 
+  /// Declares --csv; for verbs whose result is a table of numbers.
+  void declare_csv();
   /// Declares -o, --json and --quiet, and reads the arguments.
   /// \return false if there is nothing left to do (help was printed)
+  /// \throws Error (usage) also for more than one form of output
   bool parse();
 
   /// Text of a file; `-` is the input stream, which can be read once. \throws Error (io, usage)
@@ -61,6 +65,9 @@ class Command {
 
   /// True if the result is to be a JSON document: --json, or an output file named *.json.
   bool wants_json() const;
+  /// True if it is to be comma-separated values: --csv, or an output file named *.csv for a verb
+  /// that has declared it.
+  bool wants_csv() const;
   /// True if escape sequences may be used: a terminal, and the user has not set NO_COLOR.
   bool wants_colour() const;
   /// Where a ProgressBar may draw: standard error if that is a terminal, null with --quiet or
@@ -77,6 +84,7 @@ class Command {
   Streams streams_;
   std::vector<std::string> words_;
   bool describe_;
+  bool has_csv_ = false;
   bool input_used_ = false;
 };
 
@@ -108,6 +116,10 @@ int run_logpdf(Command& command);
 int run_expected(Command& command);
 int run_fit(Command& command);
 int run_scan(Command& command);
+int run_ranking(Command& command);
+int run_breakdown(Command& command);
+int run_gof(Command& command);
+int run_yields(Command& command);
 int run_cls(Command& command);
 int run_discovery(Command& command);
 int run_limit(Command& command);

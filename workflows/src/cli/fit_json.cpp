@@ -2,16 +2,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cli/csv.hpp"
 #include "cli/fit_report.hpp"
 
 namespace slalom::cli {
 
 namespace {
-
-/// Diagnostics of a fit that failed may be undefined.
-OrderedJson number_or_null(double value) {
-  return std::isfinite(value) ? OrderedJson(value) : OrderedJson(nullptr);
-}
 
 OrderedJson parameter_json(const FitReport& report, std::size_t i) {
   const Parameter& parameter = report.spec().parameters[i];
@@ -22,7 +18,7 @@ OrderedJson parameter_json(const FitReport& report, std::size_t i) {
   append(object, "at_bound", bool{report.result.at_bound[i]});
   append(object, "init", parameter.init);
   if (const auto& pull = report.pulls[i]) {
-    append(object, "pull", finite(pull->value, parameter.name));
+    append(object, "pull", finite(pull->pull, parameter.name));
     append(object, "constraint", finite(pull->constraint, parameter.name));
   }
   const auto interval = report.minos.find(i);
@@ -43,6 +39,14 @@ OrderedJson parameters_json(const FitReport& report) {
   return object;
 }
 
+OrderedJson goodness_json(const GoodnessOfFit& goodness) {
+  OrderedJson object;
+  append(object, "statistic", number_or_null(goodness.statistic));
+  append(object, "degrees_of_freedom", goodness.degrees_of_freedom);
+  append(object, "p_value", number_or_null(goodness.p_value));
+  return object;
+}
+
 OrderedJson correlation_json(const FitReport& report) {
   const Covariance& covariance = report.covariance;
   const std::size_t n = covariance.parameters.size();
@@ -53,10 +57,7 @@ OrderedJson correlation_json(const FitReport& report) {
     names.push_back(report.spec().parameters[parameter].name);
     std::vector<double> row(n);
     for (std::size_t j = 0; j < n; ++j) {
-      // The upper triangle for both, so that the matrix is symmetric to the last bit.
-      const auto [a, b] = std::minmax(i, j);
-      const double variances = covariance.matrix[a * n + a] * covariance.matrix[b * n + b];
-      row[j] = i == j ? 1.0 : covariance.matrix[a * n + b] / std::sqrt(variances);
+      row[j] = correlation_of(covariance, i, j);
     }
     matrix.push_back(number_array(row, "correlation"));
   }
@@ -68,20 +69,35 @@ OrderedJson correlation_json(const FitReport& report) {
 
 }  // namespace
 
-std::vector<std::optional<Pull>> pulls_of(const LoadedModel& loaded, const FitResult& result,
-                                          const std::vector<double>& errors) {
-  const ModelSpec& spec = loaded.spec();
-  std::vector<std::optional<Pull>> pulls(spec.parameters.size());
-  for (std::size_t k = 0; k < spec.auxiliary.size(); ++k) {
-    const std::size_t i = spec.auxiliary[k];
-    const Parameter& parameter = spec.parameters[i];
-    const double measured = loaded.data[spec.n_bins() + k];
-    const bool counts = parameter.constraint == ConstraintType::poisson;
-    const double centre = counts ? measured / parameter.tau : measured;
-    const double sigma = parameter.prefit_uncertainty();
-    pulls[i] = Pull{(result.parameters[i] - centre) / sigma, errors[i] / sigma};
+double correlation_of(const Covariance& covariance, std::size_t i, std::size_t j) {
+  if (i == j) return 1.0;
+  const std::size_t n = covariance.parameters.size();
+  // The upper triangle for both, so that the matrix is symmetric to the last bit.
+  const auto [a, b] = std::minmax(i, j);
+  const double variances = covariance.matrix[a * n + a] * covariance.matrix[b * n + b];
+  return covariance.matrix[a * n + b] / std::sqrt(variances);
+}
+
+std::string fit_csv(const FitReport& report) {
+  Csv csv({"name", "value", "error", "pull", "constraint", "minos_lower", "minos_upper", "fixed",
+           "at_bound"});
+  for (std::size_t i = 0; i < report.spec().parameters.size(); ++i) {
+    std::optional<double> pull, constraint, lower, upper;
+    if (report.pulls[i]) {
+      pull = report.pulls[i]->pull;
+      constraint = report.pulls[i]->constraint;
+    }
+    const auto interval = report.minos.find(i);
+    if (interval != report.minos.end()) {
+      lower = interval->second.lower.value;
+      upper = interval->second.upper.value;
+    }
+    csv.row({csv_cell(report.spec().parameters[i].name), csv_cell(report.result.parameters[i]),
+             csv_cell(report.covariance.errors[i]), csv_cell(pull), csv_cell(constraint),
+             csv_cell(lower), csv_cell(upper), csv_flag(report.result.fixed[i]),
+             csv_flag(report.result.at_bound[i])});
   }
-  return pulls;
+  return csv.str();
 }
 
 OrderedJson fit_json(const FitReport& report) {
@@ -96,6 +112,7 @@ OrderedJson fit_json(const FitReport& report) {
   if (report.covariance.valid && !report.covariance.matrix.empty()) {
     append(document, "correlation", correlation_json(report));
   }
+  if (report.goodness) append(document, "goodness_of_fit", goodness_json(*report.goodness));
   append(document, "iterations", result.iterations);
   append(document, "evaluations", result.evaluations);
   append(document, "kkt_residual", number_or_null(result.kkt_residual));

@@ -9,36 +9,36 @@
 #include "cli/model_arguments.hpp"
 #include "cli/result.hpp"
 #include "slalom/core/fit.hpp"
+#include "slalom/core/goodness_of_fit.hpp"
+#include "slalom/core/impacts.hpp"
 #include "slalom/core/interval.hpp"
 
 /// \file
-/// The outcome of `slalom fit` as a document and as a table.
+/// The outcome of `slalom fit` as a document, as comma-separated values and as a table.
 namespace slalom::cli {
-
-/// How a constrained parameter moved, in units of its pre-fit uncertainty.
-struct Pull {
-  double value;       ///< (best fit - auxiliary measurement) / pre-fit uncertainty
-  double constraint;  ///< error / pre-fit uncertainty
-};
 
 /// Everything that one fit found out.
 struct FitReport {
-  const LoadedModel& loaded;               ///< model and data
-  FitResult result;                        ///< the fit
-  Covariance covariance;                   ///< `matrix` is empty if it was not asked for
-  std::vector<std::optional<Pull>> pulls;  ///< of constrained parameters [P]
-  std::map<std::size_t, Interval> minos;   ///< by parameter
+  const LoadedModel& loaded;  ///< model and data
+  FitResult result;           ///< the fit
+  Covariance covariance{};    ///< `matrix` is empty if it was not asked for
+  /// Of the constrained parameters that float [P].
+  std::vector<std::optional<Pull>> pulls{};
+  std::map<std::size_t, Interval> minos{};  ///< by parameter
+  std::optional<GoodnessOfFit> goodness{};  ///< if it was asked for
 
   /// The specification of the model.
   const ModelSpec& spec() const { return loaded.spec(); }
 };
 
-/// Pulls of all parameters; nothing for those without a constraint term.
-std::vector<std::optional<Pull>> pulls_of(const LoadedModel& loaded, const FitResult& result,
-                                          const std::vector<double>& errors);
+/// Correlation of the i-th and j-th parameter of a covariance that has its matrix.
+double correlation_of(const Covariance& covariance, std::size_t i, std::size_t j);
 
 /// The document of `slalom fit`, without warnings.
 OrderedJson fit_json(const FitReport& report);
+
+/// The parameters as comma-separated values.
+std::string fit_csv(const FitReport& report);
 
 /// "mu = 0.922 +- 0.397", with as many digits as the uncertainty deserves.
 std::string parameter_summary(const FitReport& report, std::size_t parameter);
@@ -49,7 +49,7 @@ struct FitTableOptions {
   bool colour = false;  ///< marks in colour
 };
 
-/// The table of `slalom fit`.
+/// The table of `slalom fit`; with the strongest correlations if the report has the matrix.
 std::string fit_text(const FitReport& report, const FitTableOptions& options);
 
 }  // namespace slalom::cli

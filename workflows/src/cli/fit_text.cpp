@@ -18,6 +18,8 @@ constexpr double k_strong_constraint = 0.5;
 constexpr int k_half_width = 10;
 constexpr double k_half_range = 2.5;
 constexpr std::size_t k_name_width = 38;
+/// Correlations that the table lists.
+constexpr std::size_t k_correlations = 20;
 
 bool is_binwise(ModifierType type) {
   return type == ModifierType::shapesys || type == ModifierType::staterror ||
@@ -30,7 +32,7 @@ std::string mark_of(const FitReport& report, std::size_t i) {
   const auto& pull = report.pulls[i];
   if (!pull) return "";
   std::string mark;
-  if (std::abs(pull->value) > k_strong_pull) mark = "pulled";
+  if (std::abs(pull->pull) > k_strong_pull) mark = "pulled";
   if (pull->constraint > 0.0 && pull->constraint < k_strong_constraint) {
     mark += mark.empty() ? "over-constrained" : ", over-constrained";
   }
@@ -41,7 +43,7 @@ std::string mark_of(const FitReport& report, std::size_t i) {
 bool moved(const FitReport& report, std::size_t i) {
   if (report.result.fixed[i]) return false;
   const auto& pull = report.pulls[i];
-  return report.result.at_bound[i] || !pull || std::abs(pull->value) > k_strong_pull;
+  return report.result.at_bound[i] || !pull || std::abs(pull->pull) > k_strong_pull;
 }
 
 int column_of(double value) {
@@ -58,11 +60,11 @@ std::string picture_of(const Pull& pull) {
   };
   for (const double edge : {-1.0, 1.0}) put(edge, ':');
   put(0.0, '|');
-  const int high = column_of(pull.value + pull.constraint);
-  for (int c = column_of(pull.value - pull.constraint); c <= high; ++c) {
+  const int high = column_of(pull.pull + pull.constraint);
+  for (int c = column_of(pull.pull - pull.constraint); c <= high; ++c) {
     line[static_cast<std::size_t>(c)] = '-';
   }
-  put(pull.value, std::abs(pull.value) > k_half_range ? (pull.value > 0 ? '>' : '<') : 'o');
+  put(pull.pull, std::abs(pull.pull) > k_half_range ? (pull.pull > 0 ? '>' : '<') : 'o');
   return line;
 }
 
@@ -100,8 +102,8 @@ void add_parameter(const FitReport& report, std::size_t i, Table& table) {
   std::vector<std::string> row{shorten(report.spec().parameters[i].name, k_name_width), value,
                                error};
   const auto& pull = report.pulls[i];
-  if (pull && !report.result.fixed[i]) {
-    row.push_back(fmt::format("{:+.2f}", pull->value));
+  if (pull) {
+    row.push_back(fmt::format("{:+.2f}", pull->pull));
     row.push_back(fmt::format("{:.2f}", pull->constraint));
     row.push_back(picture_of(*pull));
   } else {
@@ -127,7 +129,8 @@ Rows rows_of(const FitReport& report, bool all) {
     for (std::size_t i = set.first; i < set.first + set.size; ++i) {
       if (spec.poi == i) continue;
       if (!is_binwise(set.type)) {
-        (report.pulls[i] ? constrained : rows.shown).push_back(i);
+        const bool free = spec.parameters[i].constraint == ConstraintType::none;
+        (free ? rows.shown : constrained).push_back(i);
       } else if (all || moved(report, i) || report.minos.contains(i)) {
         binwise.push_back(i);
       } else {
@@ -151,6 +154,37 @@ std::string parameter_table(const FitReport& report, bool all) {
                         count(rows.hidden, "per-bin parameter"));
   }
   return text;
+}
+
+/// The strongest correlations between two parameters; empty without the matrix.
+std::string correlation_table(const FitReport& report) {
+  const Covariance& covariance = report.covariance;
+  const std::size_t n = covariance.parameters.size();
+  if (covariance.matrix.empty() || n < 2) return "";
+  struct Pair {
+    double value;
+    std::size_t i, j;
+  };
+  std::vector<Pair> pairs;
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = i + 1; j < n; ++j)
+      pairs.push_back({correlation_of(covariance, i, j), i, j});
+  }
+  const std::size_t rows = std::min(k_correlations, pairs.size());
+  std::partial_sort(pairs.begin(), pairs.begin() + static_cast<std::ptrdiff_t>(rows), pairs.end(),
+                    [](const Pair& a, const Pair& b) {
+                      const double x = std::abs(a.value), y = std::abs(b.value);
+                      return x != y ? x > y : std::pair(a.i, a.j) < std::pair(b.i, b.j);
+                    });
+  const auto name = [&](std::size_t i) {
+    return shorten(report.spec().parameters[covariance.parameters[i]].name, k_name_width);
+  };
+  Table table("llr");
+  table.row({"strongest correlations"});
+  for (std::size_t k = 0; k < rows; ++k) {
+    table.row({name(pairs[k].i), name(pairs[k].j), fmt::format("{:+.3f}", pairs[k].value)});
+  }
+  return "\n" + table.str();
 }
 
 std::string poi_line(const FitReport& report) {
@@ -186,6 +220,12 @@ std::string summary(const FitReport& report, bool colour) {
   if (!report.loaded.asimov_point.empty()) table.row({"data", "Asimov, not the observed ones"});
   table.row({"fit", (alarm ? "\033[31m" : "") + status + (alarm ? "\033[0m" : "")});
   table.row({"-2 log L", fmt::format("{:.9g}", result.twice_nll)});
+  if (report.goodness) {
+    table.row(
+        {"goodness", fmt::format("{} for {} of freedom, p = {}", brief(report.goodness->statistic),
+                                 count(report.goodness->degrees_of_freedom, "degree"),
+                                 brief(report.goodness->p_value, 4))});
+  }
   table.row({"because", fmt::format("scaled gradient {}, distance to minimum {}, smallest "
                                     "eigenvalue {}",
                                     brief(result.kkt_residual, 2), brief(result.edm, 2),
@@ -207,7 +247,7 @@ std::string parameter_summary(const FitReport& report, std::size_t parameter) {
 
 std::string fit_text(const FitReport& report, const FitTableOptions& options) {
   return summary(report, options.colour) + "\n" + poi_line(report) +
-         parameter_table(report, options.all);
+         parameter_table(report, options.all) + correlation_table(report);
 }
 
 }  // namespace slalom::cli

@@ -348,4 +348,24 @@ std::size_t require_poi(const ModelSpec& spec) {
               "--poi");
 }
 
+std::size_t floating_parameter(const ModelSpec& spec, const std::string& name) {
+  const std::size_t index =
+      name.empty() ? require_poi(spec) : find_parameter(spec, name, "--parameter");
+  if (!spec.parameters[index].fixed) return index;
+  throw Error(ErrorKind::usage,
+              fmt::format("parameter '{0}' is fixed; let it float with --float {0}",
+                          spec.parameters[index].name),
+              name.empty() ? "--poi" : "--parameter");
+}
+
+Fitter make_fitter(const LoadedModel& loaded) {
+  Fitter fitter(loaded.model);
+  fitter.set_data(loaded.data);
+  return fitter;
+}
+
+std::size_t threads_of(const ModelArguments& options) {
+  return static_cast<std::size_t>(options.threads.value_or(0));
+}
+
 }  // namespace slalom::cli

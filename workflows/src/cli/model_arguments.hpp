@@ -83,5 +83,12 @@ std::size_t find_parameter(const ModelSpec& spec, const std::string& name,
                            const std::string& where);
 /// Index of the POI. \throws Error (model) if the model has none
 std::size_t require_poi(const ModelSpec& spec);
+/// Index of the parameter that --parameter names, or of the POI for an empty name. \throws Error
+/// (usage, model) also for one that is held
+std::size_t floating_parameter(const ModelSpec& spec, const std::string& name);
+/// A fitter that holds the data of a model.
+Fitter make_fitter(const LoadedModel& loaded);
+/// --threads, or 0 for as many as the machine has.
+std::size_t threads_of(const ModelArguments& options);
 
 }  // namespace slalom::cli

@@ -64,6 +64,10 @@ double finite(double value, const std::string& what) {
   return value;
 }
 
+OrderedJson number_or_null(double value) {
+  return std::isfinite(value) ? OrderedJson(value) : OrderedJson(nullptr);
+}
+
 OrderedJson number_array(std::span<const double> values, const std::string& what) {
   OrderedJson::array_t array;
   array.reserve(values.size());

@@ -18,6 +18,9 @@ using OrderedJson = nlohmann::ordered_json;
 /// A number for a document. \throws Error (numerical) naming `what` if it is not finite
 double finite(double value, const std::string& what);
 
+/// The number, or null if it is not finite: for what a fit that failed may not have.
+OrderedJson number_or_null(double value);
+
 /// An array of numbers. \throws Error (numerical) naming `what` if one is not finite
 OrderedJson number_array(std::span<const double> values, const std::string& what);
 

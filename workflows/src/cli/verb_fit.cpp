@@ -21,6 +21,7 @@ constexpr std::size_t k_many_parameters = 400;
 struct FitArguments : ModelArguments {
   std::vector<std::string> minos;
   bool correlation = false;
+  bool goodness = false;
   bool all = false;
   PlotArguments plot;
 };
@@ -36,9 +37,14 @@ void declare_fit(Command& command, FitArguments& options) {
                            "of the parameter of interest; repeatable");
   arguments.flag(
       "--correlation", options.correlation,
-      fmt::format("Correlation matrix also for more than {} parameters", k_many_parameters));
+      fmt::format("List the strongest correlations; in JSON the matrix also for more than {} "
+                  "parameters",
+                  k_many_parameters));
+  arguments.flag("--goodness-of-fit", options.goodness,
+                 "p-value against the saturated model (asymptotic; see `slalom gof`)");
   arguments.flag("--all", options.all, "Show every per-bin parameter in the table");
   declare_plot(command, options.plot);
+  command.declare_csv();
 }
 
 /// What --minos names; an empty name is the parameter of interest. \throws Error (usage)
@@ -99,7 +105,12 @@ void add_uncertainties(Fitter& fitter, bool correlation, FitReport& report) {
     report.covariance.valid = true;
   }
   report.covariance.errors.resize(report.spec().parameters.size(), 0.0);
-  report.pulls = pulls_of(report.loaded, report.result, report.covariance.errors);
+  report.pulls.resize(report.spec().parameters.size());
+  for (const Pull& pull : pulls(report.loaded.model, report.result, report.covariance.errors, {},
+                                report.loaded.data)) {
+    const bool free = report.spec().parameters[pull.parameter].constraint == ConstraintType::none;
+    if (!free) report.pulls[pull.parameter] = pull;
+  }
 }
 
 void warn_about(Command& command, const FitReport& report) {
@@ -134,20 +145,24 @@ int run_fit(Command& command) {
   const LoadedModel loaded = load_model(command, arguments);
   const auto intervals = minos_parameters(arguments, loaded.spec());
   const PlotOptions plot = plot_options(arguments.plot, loaded.spec());
-  Fitter fitter(loaded.model);
-  fitter.set_data(loaded.data);
-  FitReport report{loaded, fitter.fit(), {}, {}, {}};
+  Fitter fitter = make_fitter(loaded);
+  FitReport report{loaded, fitter.fit()};
   const bool few = loaded.model.n_parameters() <= k_many_parameters;
   const bool matrix = arguments.correlation || (command.wants_json() && few);
   add_uncertainties(fitter, matrix || !arguments.plot.file.empty(), report);
   warn_about(command, report);
   run_minos(command, fitter, intervals, report);
+  if (arguments.goodness) {
+    report.goodness = goodness_of_fit(loaded.model, loaded.data, report.result);
+  }
   const bool converged = all_converged(report);
   if (!command.wants_json()) add_poi_interval(fitter, report);
   const bool drawn = try_to_draw(command, report, plot, arguments.plot.file);
   if (!matrix) report.covariance.matrix.clear();
   if (command.wants_json()) {
     command.answer(fit_json(report));
+  } else if (command.wants_csv()) {
+    command.answer(fit_csv(report));
   } else {
     command.answer(fit_text(report, {arguments.all, command.wants_colour()}));
   }

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/csv.hpp"
 #include "cli/model_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
@@ -41,6 +42,7 @@ void declare_scan(Command& command, ScanArguments& options) {
                     fmt::format("Number of points; default {}", k_default_points));
   arguments.numbers("--values", options.values, "VALUE",
                     "The points, in place of range and number");
+  command.declare_csv();
 }
 
 void check_consistent(const ScanArguments& options) {
@@ -50,17 +52,6 @@ void check_consistent(const ScanArguments& options) {
   if (options.range && !((*options.range)[0] < (*options.range)[1])) {
     throw Error(ErrorKind::usage, "LOW must be below HIGH", "--range");
   }
-}
-
-std::size_t scanned_parameter(const ScanArguments& options, const ModelSpec& spec) {
-  const std::size_t index = options.parameter.empty()
-                                ? require_poi(spec)
-                                : find_parameter(spec, options.parameter, "--parameter");
-  if (!spec.parameters[index].fixed) return index;
-  throw Error(ErrorKind::usage,
-              fmt::format("parameter '{0}' is fixed; let it float with --float {0}",
-                          spec.parameters[index].name),
-              "--parameter");
 }
 
 void check_within_bounds(const Parameter& parameter, const std::vector<double>& values,
@@ -138,6 +129,16 @@ OrderedJson scan_json(const Scan& scan, const ModelSpec& spec, const std::string
   return result;
 }
 
+std::string scan_csv(const Scan& scan, const ModelSpec& spec) {
+  Csv csv({"parameter", "value", "delta_twice_nll", "converged"});
+  const std::string name = csv_cell(spec.parameters[scan.parameter].name);
+  for (std::size_t i = 0; i < scan.values.size(); ++i) {
+    csv.row({name, csv_cell(scan.values[i]), csv_cell(scan.delta_twice_nll[i]),
+             csv_flag(scan.fits[i].converged())});
+  }
+  return csv.str();
+}
+
 /// One character per quarter of a unit, up to 2.5 standard deviations.
 std::string bar_of(double delta) {
   constexpr double k_per_unit = 6.0;
@@ -186,15 +187,16 @@ int run_scan(Command& command) {
   if (!command.parse()) return exit_success;
   check_consistent(arguments);
   const LoadedModel loaded = load_model(command, arguments);
-  const std::size_t parameter = scanned_parameter(arguments, loaded.spec());
-  Fitter fitter(loaded.model);
-  fitter.set_data(loaded.data);
+  const std::size_t parameter = floating_parameter(loaded.spec(), arguments.parameter);
+  Fitter fitter = make_fitter(loaded);
   const FitResult free_fit = fitter.fit();
   const std::vector<double> values = scan_values(arguments, fitter, free_fit, parameter);
   const Scan scan = profile_scan(fitter, parameter, values);
   warn_about(command, scan, free_fit, loaded.spec().parameters[parameter].name);
   if (command.wants_json()) {
     command.answer(scan_json(scan, loaded.spec(), loaded.measurement));
+  } else if (command.wants_csv()) {
+    command.answer(scan_csv(scan, loaded.spec()));
   } else {
     command.answer(scan_text(scan, loaded.spec()));
   }

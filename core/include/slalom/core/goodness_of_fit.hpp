@@ -22,6 +22,11 @@ struct GoodnessOfFit {
   std::size_t degrees_of_freedom = 0;
   double p_value = 0.0;    ///< asymptotic: chi2 above the statistic; 1 for 0 degrees of freedom
   bool converged = false;  ///< the fit converged
+  /// Parts of the statistic, each >= 0: of every channel in the order of the spec, and of all
+  /// constraint terms. They tell where a bad fit is bad; they do not follow chi2 distributions
+  /// each.
+  std::vector<double> channels;
+  double constraints = 0.0;  ///< see channels
 };
 
 /// Goodness of fit by toys.
@@ -41,7 +46,8 @@ struct ToyGoodnessOfFit {
 double saturated_twice_nll(const Model& model, const std::vector<double>& data,
                            const FitResult& fit);
 
-/// Goodness of a fit of `data`, by the asymptotic chi2 distribution (as cabinetry).
+/// Goodness of a fit of `data` [B + A], by the asymptotic chi2 distribution (as cabinetry).
+/// \throws Error (model) for data of another length
 GoodnessOfFit goodness_of_fit(const Model& model, const std::vector<double>& data,
                               const FitResult& fit);
 

@@ -160,7 +160,7 @@ std::vector<ChannelPlot> channel_plots(const Model& model, std::span<const doubl
                                        const PlotOptions& options) {
   const ModelSpec& spec = model.spec();
   Evaluator evaluator(model);
-  const RateErrors errors = rate_errors(evaluator, parameters, covariance);
+  const RateErrors errors = rate_errors(model, parameters, covariance);
   std::vector<double> total(model.n_bins());
   evaluator.expected_main(parameters, total);
   const std::vector<double> rates = sample_rates(evaluator, parameters);
