@@ -8,6 +8,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -86,6 +87,17 @@ Tensor Likelihood::constraint_log_prob(const Tensor& parameters, const Templates
   const Tensor poisson = poisson_log_prob(at::where(is_gaussian_, one, auxiliary),
                                           at::where(is_gaussian_, one, theta * scale));
   return at::where(is_gaussian_, gaussian, poisson).sum();
+}
+
+Tensor Likelihood::constraint_information(const Tensor& parameters,
+                                          const Templates& templates) const {
+  const Tensor theta = parameters.index_select(0, auxiliary_);
+  const Tensor scale = systematics_.constraint_scale(templates).index_select(0, auxiliary_);
+  const Tensor one = at::ones_like(theta);
+  const Tensor gaussian = 1.0 / (scale * scale);
+  const Tensor poisson = scale / at::where(is_gaussian_, one, theta);
+  return at::zeros_like(parameters)
+      .index_add(0, auxiliary_, at::where(is_gaussian_, gaussian, poisson));
 }
 
 Tensor Likelihood::log_prob(const Tensor& parameters, const Templates& templates,

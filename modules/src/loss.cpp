@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slalom/modules/loss.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/clamp.h>
+#include <ATen/ops/linalg_solve.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/special_log_ndtr.h>
+#include <ATen/ops/sqrt.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <array>
+#include <cmath>
+#include <torch/csrc/autograd/custom_function.h>
+#include <utility>
+#include <vector>
+
+#include "slalom/core/error.hpp"
+#include "slalom/core/sensitivity.hpp"
+#include "slalom/modules/profile_fit.hpp"
+
+namespace slalom {
+
+namespace {
+
+/// The tensors of Templates in the order in which the node below takes them.
+constexpr std::size_t k_n_tensors = 7;
+
+std::array<Tensor, k_n_tensors> tensors_of(const Templates& t) {
+  return {t.nominal,    t.histosys_hi, t.histosys_lo, t.normsys_hi,
+          t.normsys_lo, t.uncertainty, t.observed};
+}
+
+/// Sorts derivatives by inputs into the layout of Templates. Widths that the measurement sets and
+/// auxiliary data are not templates.
+std::array<Tensor, k_n_tensors> scatter(const ModelSpec& spec, const WorkspaceSensitivity& figure,
+                                        const Templates& like) {
+  std::array<Tensor, k_n_tensors> result;
+  const std::array<Tensor, k_n_tensors> all = tensors_of(like);
+  std::array<double*, k_n_tensors> at{};
+  for (std::size_t i = 0; i < k_n_tensors; ++i) {
+    result[i] = at::zeros({all[i].numel()}, at::kDouble);
+    at[i] = result[i].data_ptr<double>();
+  }
+  // Inputs come in the same order as the templates, kind by kind.
+  std::array<std::size_t, k_n_tensors> next{};
+  const auto put = [&](std::size_t tensor, double value) { at[tensor][next[tensor]++] += value; };
+  // Where the uncertainties of each binwise term begin.
+  std::vector<std::vector<std::vector<std::size_t>>> uncertainty_first;
+  std::size_t first = 0;
+  for (const ChannelSpec& channel : spec.channels) {
+    auto& of_channel = uncertainty_first.emplace_back();
+    for (const SampleSpec& sample : channel.samples) {
+      auto& of_sample = of_channel.emplace_back();
+      for (const BinwiseTerm& term : sample.binwise) {
+        of_sample.push_back(first);
+        if (term.type != ModifierType::shapefactor) first += channel.n_bins;
+      }
+    }
+  }
+  for (std::size_t i = 0; i < figure.inputs.size(); ++i) {
+    const Input& input = figure.inputs[i];
+    const double value = figure.derivatives[i];
+    switch (input.kind) {
+      case InputKind::nominal:
+        put(0, value);
+        break;
+      case InputKind::histosys_hi:
+        put(1, value);
+        break;
+      case InputKind::histosys_lo:
+        put(2, value);
+        break;
+      case InputKind::normsys_hi:
+        put(3, value);
+        break;
+      case InputKind::normsys_lo:
+        put(4, value);
+        break;
+      case InputKind::uncertainty:
+        at[5][uncertainty_first[input.channel][input.sample][input.term] + input.bin] += value;
+        break;
+      case InputKind::observed:
+        put(6, value);
+        break;
+      case InputKind::sigma:
+      case InputKind::tau:
+      case InputKind::auxiliary:
+        break;
+    }
+  }
+  return result;
+}
+
+Sensitivity evaluate(SensitivityCalculator& calculator, const ProfileLossOptions& options) {
+  switch (options.figure) {
+    case Figure::sigma:
+    case Figure::log_sigma:
+      return calculator.expected_error(options.mu);
+    case Figure::log_cls:
+      return calculator.expected_log_cls(options.mu, options.n_sigma);
+    case Figure::log_p0:
+      return calculator.expected_log_p0(options.mu);
+    case Figure::minus_z:
+      return calculator.expected_significance(options.mu);
+    case Figure::upper_limit:
+      break;
+  }
+  return calculator.expected_upper_limit(options.level, options.n_sigma);
+}
+
+/// The signal of the Asimov data that a figure is made from.
+double asimov_signal(const ProfileLossOptions& options) {
+  const bool background_only =
+      options.figure == Figure::log_cls || options.figure == Figure::upper_limit;
+  return background_only ? 0.0 : options.mu;
+}
+
+/// One node: the figure forward, its derivative by all templates backward.
+struct ProfileLossFunction : torch::autograd::Function<ProfileLossFunction> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Likelihood& likelihood,
+                        const ProfileLossOptions& options, const Templates& t, const Tensor& t0,
+                        const Tensor& t1, const Tensor& t2, const Tensor& t3, const Tensor& t4,
+                        const Tensor& t5, const Tensor& t6) {
+    const Templates templates{t0, t1, t2, t3, t4, t5, t6};
+    static_cast<void>(t);
+    const Model model(likelihood.with_templates(templates));
+    SensitivityOptions how;
+    how.fit = options.fit;
+    how.statistic = options.statistic;
+    if (!options.observed) {
+      how.asimov_point = model.spec().initial();
+      how.asimov_point[*model.spec().poi] = asimov_signal(options);
+    }
+    SensitivityCalculator calculator(model, how);
+    const Sensitivity figure = evaluate(calculator, options);
+    if (!figure.converged) throw Error(ErrorKind::numerical, figure.message, "loss");
+    const WorkspaceSensitivity derivative =
+        workspace_sensitivity(model, calculator.templates(), figure);
+    double value = figure.value, factor = 1.0;
+    if (options.figure == Figure::log_sigma) {
+      factor = 1.0 / value;
+      value = std::log(value);
+    } else if (options.figure == Figure::minus_z) {
+      factor = -1.0;
+      value = -value;
+    }
+    torch::autograd::variable_list saved;
+    for (const Tensor& d : scatter(model.spec(), derivative, templates)) {
+      saved.push_back((factor * d).to(t0.device()));
+    }
+    context->save_for_backward(saved);
+    return at::zeros({}, t0.options()).fill_(value);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list upstream) {
+    if (at::GradMode::is_enabled()) {
+      throw Error(ErrorKind::numerical,
+                  "second derivatives of a profile loss: use the functions that build a graph",
+                  "loss");
+    }
+    torch::autograd::variable_list result(3);  // what is not a tensor has no gradient
+    for (const Tensor& d : context->get_saved_variables()) result.push_back(d * upstream[0]);
+    return result;
+  }
+};
+
+std::size_t require_poi(const ModelSpec& spec) {
+  if (!spec.poi) throw Error(ErrorKind::model, "the model has no parameter of interest", "loss");
+  return *spec.poi;
+}
+
+/// Initial values with the signal at `mu`.
+Tensor point_with(const Likelihood& likelihood, double mu) {
+  Tensor point = likelihood.initial().clone();
+  point[static_cast<std::int64_t>(require_poi(likelihood.spec()))] = mu;
+  return point;
+}
+
+}  // namespace
+
+ProfileLoss::ProfileLoss(const Likelihood& likelihood, ProfileLossOptions options)
+    : likelihood_(likelihood), options_(std::move(options)) {
+  const std::size_t poi = require_poi(likelihood.spec());
+  const Parameter& p = likelihood.spec().parameters[poi];
+  if (p.fixed) throw Error(ErrorKind::model, "the parameter of interest is held", p.name);
+}
+
+Tensor ProfileLoss::operator()(const Templates& t) const {
+  return ProfileLossFunction::apply(likelihood_, options_, t, t.nominal, t.histosys_hi,
+                                    t.histosys_lo, t.normsys_hi, t.normsys_lo, t.uncertainty,
+                                    t.observed);
+}
+
+Tensor expected_sigma(const Likelihood& likelihood, const Templates& templates, double mu) {
+  const ModelSpec& spec = likelihood.spec();
+  const auto poi = static_cast<std::int64_t>(require_poi(spec));
+  FitResult all;
+  for (const Parameter& p : spec.parameters) {
+    all.parameters.push_back(p.init);
+    all.fixed.push_back(p.fixed);
+    all.at_bound.push_back(false);
+  }
+  const Tensor free = free_parameters(all).to(templates.nominal.device());
+  const Tensor information = fisher_information(likelihood, templates, point_with(likelihood, mu))
+                                 .index_select(0, free)
+                                 .index_select(1, free);
+  const std::int64_t row = (free == poi).nonzero().item<std::int64_t>();
+  Tensor unit = at::zeros({free.size(0), 1}, information.options());
+  unit[row][0] = 1.0;
+  const Tensor variance = at::linalg_solve(information, unit)[row][0];
+  return at::sqrt(variance);
+}
+
+Tensor profile_likelihood_ratio(const Likelihood& likelihood, const Templates& templates,
+                                const Tensor& data, double mu, int order) {
+  ProfileFitOptions free{{}, order}, held{{}, order};
+  held.fit.fixed.emplace_back(require_poi(likelihood.spec()), mu);
+  const ProfileFit best = profile_fit(likelihood, templates, data, free);
+  const ProfileFit at_mu = profile_fit(likelihood, templates, data, held);
+  return at::clamp(at_mu.twice_nll - best.twice_nll, 0.0);
+}
+
+Tensor log_p_value(const Tensor& q, double smallest) {
+  // Clamped inside the root only: its derivative is finite and the value moves by 1e-7 at most.
+  const Tensor z = at::sqrt(at::clamp(q, smallest));
+  return at::special_log_ndtr(-z);
+}
+
+Tensor expected_log_cls(const Likelihood& likelihood, const Templates& templates, double mu,
+                        int order) {
+  const Tensor data = likelihood.expected_data(point_with(likelihood, 0.0), templates);
+  const Tensor q = profile_likelihood_ratio(likelihood, templates, data, mu, order);
+  return log_p_value(q) + std::log(2.0);
+}
+
+Tensor expected_log_p0(const Likelihood& likelihood, const Templates& templates, double mu,
+                       int order) {
+  const Tensor data = likelihood.expected_data(point_with(likelihood, mu), templates);
+  return log_p_value(profile_likelihood_ratio(likelihood, templates, data, 0.0, order));
+}
+
+}  // namespace slalom
