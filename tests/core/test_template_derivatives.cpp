@@ -162,6 +162,34 @@ TEST_CASE("mixed derivatives agree with differences", "[core][template_derivativ
   }
 }
 
+TEST_CASE("every branch of every interpolation code", "[core][template_derivatives]") {
+  for (const HistosysCode code : {HistosysCode::code4p, HistosysCode::code0, HistosysCode::code2}) {
+    slalom::ModelOptions options;
+    options.histosys_code = code;
+    const Model model = slalom::test::coupled_histosys(options);
+    const TemplateDerivatives derivatives(model);
+    const std::vector<double> data = model.spec().data();
+    for (double alpha : {-1.2, -0.7, 0.7, 1.2}) {
+      INFO("code " << static_cast<int>(code) << " at " << alpha);
+      const std::vector<double> theta = {alpha, 0.8}, direction = {1.0, -0.3};
+      const std::vector<double> values = derivatives.logpdf(theta, data);
+      const std::vector<double> mixed = derivatives.logpdf_mixed(theta, data, direction);
+      const double h = 1e-5;
+      const std::vector<double> up =
+          derivatives.logpdf(std::vector{alpha + h, 0.8 - 0.3 * h}, data);
+      const std::vector<double> down =
+          derivatives.logpdf(std::vector{alpha - h, 0.8 + 0.3 * h}, data);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const double numerical = (logpdf_with(model, derivatives.inputs()[i], 0, h, theta, data) -
+                                  logpdf_with(model, derivatives.inputs()[i], 0, -h, theta, data)) /
+                                 (2.0 * h);
+        CHECK_THAT(values[i], WithinAbs(numerical, 1e-7 * (1.0 + std::abs(numerical))));
+        CHECK_THAT(mixed[i], WithinAbs((up[i] - down[i]) / (2.0 * h), 1e-6));
+      }
+    }
+  }
+}
+
 TEST_CASE("derivatives of the curvature agree with differences", "[core][template_derivatives]") {
   struct Codes {
     NormsysCode normsys;

@@ -130,9 +130,20 @@ TEST_CASE("sensitivity speaks to people", "[workflows][verbs_sensitivity]") {
   CHECK(table.code == slalom::exit_success);
   CHECK(contains(table.out, "expected upper limit on mu where CLs = 0.05"));
   CHECK(contains(table.out, "hzz_mH125"));
-  CHECK(contains(table.out, "more: --all"));
-  CHECK_FALSE(contains(run({"sensitivity", k_h4l, "--all"}).out, "more: --all"));
+  CHECK(contains(table.out, "more: --max 0"));
+  CHECK_FALSE(contains(run({"sensitivity", k_h4l, "--max", "0"}).out, "more: --max 0"));
   CHECK(contains(run({"sensitivity", "-", "--figure", "best_fit"}).out, "sqrt(n) more data"));
+}
+
+TEST_CASE("sensitivity as comma-separated values", "[workflows][verbs_sensitivity]") {
+  const Outcome effects = run({"sensitivity", "-", "--figure", "limit", "--csv"});
+  CHECK(effects.code == slalom::exit_success);
+  CHECK(effects.out.starts_with("figure,what,channel,sample,bin,parameter,effect,data\n"));
+  CHECK(contains(effects.out, "limit,bin,control_region,,0,,"));
+  CHECK(contains(effects.out, "limit,width,,,,statistics,"));
+  const Outcome all = run({"sensitivity", "-", "--figure", "limit", "--csv", "--all"});
+  CHECK(all.out.starts_with("figure,kind,channel,sample,bin,parameter,value,derivative\n"));
+  CHECK(contains(all.out, "limit,normsys_hi,control_region,background,,scale,1.1,"));
 }
 
 TEST_CASE("sensitivity of Asimov data", "[workflows][verbs_sensitivity]") {

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/csv.hpp"
 #include "cli/model_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
@@ -68,10 +69,11 @@ void declare_sensitivity(Command& command, SensitivityArguments& options) {
   arguments.number("--level", options.level, "LEVEL", "CLs at a limit; default 0.05");
   arguments.choice("--test-stat", options.statistic, {"q", "qtilde"},
                    "Test statistic of the observed limit");
-  arguments.integer("--rows", options.rows, 1, "N",
-                    fmt::format("Rows of each table; default {}", k_default_rows));
+  arguments.integer("--max", options.rows, 0, "N",
+                    fmt::format("Rows of each table; 0 for all; default {}. JSON and CSV have all",
+                                k_default_rows));
   arguments.flag("--all", options.all,
-                 "All rows, and in JSON the derivatives by every input of the workspace");
+                 "In JSON and CSV the derivatives by every number of the workspace");
 }
 
 SensitivityOptions sensitivity_options(const SensitivityArguments& arguments,
@@ -131,21 +133,33 @@ const char* kind_name(InputKind kind) {
   return names[static_cast<std::size_t>(kind)];
 }
 
+/// What an input is called; "" or nothing where it has no such thing.
+struct InputNames {
+  std::string channel, sample, parameter;
+  std::optional<std::size_t> bin;
+
+  InputNames(const Input& input, const ModelSpec& spec) {
+    const bool constraint = input.kind == InputKind::sigma || input.kind == InputKind::tau ||
+                            input.kind == InputKind::auxiliary;
+    const bool observed = input.kind == InputKind::observed;
+    const bool factor = input.kind == InputKind::normsys_hi || input.kind == InputKind::normsys_lo;
+    if (!constraint) channel = spec.channels[input.channel].name;
+    if (!constraint && !observed) sample = spec.channels[input.channel].samples[input.sample].name;
+    if (!constraint && !factor) bin = input.bin;
+    if (!observed && input.kind != InputKind::nominal) {
+      parameter = spec.parameters[input.parameter].name;
+    }
+  }
+};
+
 OrderedJson input_json(const Input& input, const ModelSpec& spec) {
-  const bool constraint = input.kind == InputKind::sigma || input.kind == InputKind::tau ||
-                          input.kind == InputKind::auxiliary;
-  const bool observed = input.kind == InputKind::observed;
-  const bool factor = input.kind == InputKind::normsys_hi || input.kind == InputKind::normsys_lo;
+  const InputNames names(input, spec);
   OrderedJson result;
   append(result, "kind", kind_name(input.kind));
-  if (!constraint) append(result, "channel", spec.channels[input.channel].name);
-  if (!constraint && !observed) {
-    append(result, "sample", spec.channels[input.channel].samples[input.sample].name);
-  }
-  if (!constraint && !factor) append(result, "bin", input.bin);
-  if (!observed && input.kind != InputKind::nominal) {
-    append(result, "parameter", spec.parameters[input.parameter].name);
-  }
+  if (!names.channel.empty()) append(result, "channel", names.channel);
+  if (!names.sample.empty()) append(result, "sample", names.sample);
+  if (names.bin) append(result, "bin", *names.bin);
+  if (!names.parameter.empty()) append(result, "parameter", names.parameter);
   return result;
 }
 
@@ -209,6 +223,50 @@ OrderedJson report_json(const SensitivityReport& report) {
   return result;
 }
 
+// --- comma-separated values
+
+/// One line per effect: what grows by the step, the change of the figure, and that for more data.
+std::string effects_csv(const SensitivityReport& report) {
+  Csv csv({"figure", "what", "channel", "sample", "bin", "parameter", "effect", "data"});
+  const ModelSpec& spec = report.loaded.spec();
+  for (const Figure& figure : report.figures) {
+    if (!figure.sensitivity.converged) continue;
+    for (const auto& e : figure.ranking.samples) {
+      const ChannelSpec& channel = spec.channels[e.channel];
+      csv.row({csv_cell(figure.name), "sample", csv_cell(channel.name),
+               csv_cell(channel.samples[e.sample].name), "", "", csv_cell(k_step * e.effect), ""});
+    }
+    for (const auto& e : figure.ranking.bins) {
+      csv.row({csv_cell(figure.name), "bin", csv_cell(spec.channels[e.channel].name), "",
+               fmt::format("{}", e.bin), "", csv_cell(k_step * e.effect), csv_cell(e.datum)});
+    }
+    for (const auto& e : figure.ranking.parameters) {
+      const std::string name = csv_cell(spec.sets[e.set].name);
+      csv.row({csv_cell(figure.name), "width", "", "", "", name, csv_cell(k_step * e.width),
+               csv_cell(e.datum)});
+      csv.row({csv_cell(figure.name), "variations", "", "", "", name,
+               csv_cell(k_step * e.variations), ""});
+    }
+  }
+  return csv.str();
+}
+
+/// One line per input.
+std::string derivatives_csv(const SensitivityReport& report) {
+  Csv csv({"figure", "kind", "channel", "sample", "bin", "parameter", "value", "derivative"});
+  for (const Figure& figure : report.figures) {
+    if (!figure.sensitivity.converged) continue;
+    const WorkspaceSensitivity& all = figure.derivatives;
+    for (std::size_t i = 0; i < all.inputs.size(); ++i) {
+      const InputNames names(all.inputs[i], report.loaded.spec());
+      csv.row({csv_cell(figure.name), kind_name(all.inputs[i].kind), csv_cell(names.channel),
+               csv_cell(names.sample), names.bin ? fmt::format("{}", *names.bin) : "",
+               csv_cell(names.parameter), csv_cell(all.values[i]), csv_cell(all.derivatives[i])});
+    }
+  }
+  return csv.str();
+}
+
 // --- text
 
 /// Below this fraction of the figure an effect is rounding.
@@ -229,7 +287,7 @@ std::string percent(double effect, double value) {
 
 /// "... and N more".
 void more(Table& table, std::size_t shown, std::size_t total) {
-  if (shown < total) table.row({fmt::format("({} more: --all)", total - shown)});
+  if (shown < total) table.row({fmt::format("({} more: --max 0)", total - shown)});
 }
 
 std::string figure_text(const Figure& figure, const ModelSpec& spec, std::size_t rows) {
@@ -291,6 +349,7 @@ std::string report_text(const SensitivityReport& report) {
 int run_sensitivity(Command& command) {
   SensitivityArguments arguments;
   declare_sensitivity(command, arguments);
+  command.declare_csv();
   command.arguments.example("slalom sensitivity workspace.json --figure expected_limit");
   if (!command.parse()) return exit_success;
   const LoadedModel loaded = load_model(command, arguments);
@@ -299,9 +358,8 @@ int run_sensitivity(Command& command) {
     arguments.figures.assign(figure_names().begin(), figure_names().begin() + 3);
   }
   SensitivityCalculator calculator(loaded.model, sensitivity_options(arguments, loaded));
-  const std::size_t rows = arguments.all
-                               ? calculator.templates().size()
-                               : static_cast<std::size_t>(arguments.rows.value_or(k_default_rows));
+  const auto most = static_cast<std::size_t>(arguments.rows.value_or(k_default_rows));
+  const std::size_t rows = most == 0 ? calculator.templates().size() : most;
   SensitivityReport report{loaded, loaded.spec().parameters[poi].name, {}, arguments.all, rows};
   bool converged = true;
   for (const std::string& name : arguments.figures) {
@@ -312,6 +370,8 @@ int run_sensitivity(Command& command) {
   }
   if (command.wants_json()) {
     command.answer(report_json(report));
+  } else if (command.wants_csv()) {
+    command.answer(report.all ? derivatives_csv(report) : effects_csv(report));
   } else {
     command.answer(report_text(report));
   }
