@@ -3,12 +3,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/linalg_solve.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/special_log_ndtr.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <array>
 #include <cmath>
 #include <torch/csrc/autograd/custom_function.h>
@@ -26,30 +26,14 @@ namespace {
 /// The tensors of Templates in the order in which the node below takes them.
 constexpr std::size_t k_n_tensors = 7;
 
-std::array<Tensor, k_n_tensors> tensors_of(const Templates& t) {
-  return {t.nominal,    t.histosys_hi, t.histosys_lo, t.normsys_hi,
-          t.normsys_lo, t.uncertainty, t.observed};
-}
+/// Where the uncertainties of each binwise term begin in Templates::uncertainty.
+using Offsets = std::vector<std::vector<std::vector<std::size_t>>>;  // [channel][sample][term]
 
-/// Sorts derivatives by inputs into the layout of Templates. Widths that the measurement sets and
-/// auxiliary data are not templates.
-std::array<Tensor, k_n_tensors> scatter(const ModelSpec& spec, const WorkspaceSensitivity& figure,
-                                        const Templates& like) {
-  std::array<Tensor, k_n_tensors> result;
-  const std::array<Tensor, k_n_tensors> all = tensors_of(like);
-  std::array<double*, k_n_tensors> at{};
-  for (std::size_t i = 0; i < k_n_tensors; ++i) {
-    result[i] = at::zeros({all[i].numel()}, at::kDouble);
-    at[i] = result[i].data_ptr<double>();
-  }
-  // Inputs come in the same order as the templates, kind by kind.
-  std::array<std::size_t, k_n_tensors> next{};
-  const auto put = [&](std::size_t tensor, double value) { at[tensor][next[tensor]++] += value; };
-  // Where the uncertainties of each binwise term begin.
-  std::vector<std::vector<std::vector<std::size_t>>> uncertainty_first;
+Offsets uncertainty_offsets(const ModelSpec& spec) {
+  Offsets result;
   std::size_t first = 0;
   for (const ChannelSpec& channel : spec.channels) {
-    auto& of_channel = uncertainty_first.emplace_back();
+    auto& of_channel = result.emplace_back();
     for (const SampleSpec& sample : channel.samples) {
       auto& of_sample = of_channel.emplace_back();
       for (const BinwiseTerm& term : sample.binwise) {
@@ -58,6 +42,26 @@ std::array<Tensor, k_n_tensors> scatter(const ModelSpec& spec, const WorkspaceSe
       }
     }
   }
+  return result;
+}
+
+/// Sorts derivatives by inputs into the layout of Templates, those that are wanted. Widths that the
+/// measurement sets and auxiliary data are not templates.
+std::array<Tensor, k_n_tensors> scatter(const Offsets& offsets, const WorkspaceSensitivity& figure,
+                                        double factor,
+                                        const std::array<Tensor, k_n_tensors>& like) {
+  std::array<Tensor, k_n_tensors> result;
+  std::array<double*, k_n_tensors> at{};
+  for (std::size_t i = 0; i < k_n_tensors; ++i) {
+    if (!like[i].requires_grad()) continue;
+    result[i] = at::zeros({like[i].numel()}, at::kDouble);
+    at[i] = result[i].data_ptr<double>();
+  }
+  // Inputs come in the same order as the templates, kind by kind.
+  std::array<std::size_t, k_n_tensors> next{};
+  const auto put = [&](std::size_t tensor, double value) {
+    if (at[tensor] != nullptr) at[tensor][next[tensor]++] += factor * value;
+  };
   for (std::size_t i = 0; i < figure.inputs.size(); ++i) {
     const Input& input = figure.inputs[i];
     const double value = figure.derivatives[i];
@@ -78,7 +82,9 @@ std::array<Tensor, k_n_tensors> scatter(const ModelSpec& spec, const WorkspaceSe
         put(4, value);
         break;
       case InputKind::uncertainty:
-        at[5][uncertainty_first[input.channel][input.sample][input.term] + input.bin] += value;
+        if (at[5] != nullptr) {
+          at[5][offsets[input.channel][input.sample][input.term] + input.bin] += factor * value;
+        }
         break;
       case InputKind::observed:
         put(6, value);
@@ -116,17 +122,32 @@ double asimov_signal(const ProfileLossOptions& options) {
   return background_only ? 0.0 : options.mu;
 }
 
+/// Figures of the Fisher information need no fit but that of Asimov data at their own point, which
+/// is their best fit: no other minimum can be lower.
+bool needs_search(const ProfileLossOptions& options) {
+  const bool information = options.figure == Figure::sigma || options.figure == Figure::log_sigma;
+  return options.observed || !information;
+}
+
+}  // namespace
+
+/// What does not change from step to step.
+struct ProfileLoss::Plan {
+  Likelihood likelihood;
+  ProfileLossOptions options;
+  Offsets offsets;
+};
+
 /// One node: the figure forward, its derivative by all templates backward.
-struct ProfileLossFunction : torch::autograd::Function<ProfileLossFunction> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Likelihood& likelihood,
-                        const ProfileLossOptions& options, const Templates& t, const Tensor& t0,
-                        const Tensor& t1, const Tensor& t2, const Tensor& t3, const Tensor& t4,
-                        const Tensor& t5, const Tensor& t6) {
-    const Templates templates{t0, t1, t2, t3, t4, t5, t6};
-    static_cast<void>(t);
-    const Model model(likelihood.with_templates(templates));
+struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Plan* plan,
+                        const Tensor& t0, const Tensor& t1, const Tensor& t2, const Tensor& t3,
+                        const Tensor& t4, const Tensor& t5, const Tensor& t6) {
+    const ProfileLossOptions& options = plan->options;
+    const Model model(plan->likelihood.with_templates({t0, t1, t2, t3, t4, t5, t6}));
     SensitivityOptions how;
     how.fit = options.fit;
+    how.fit.search_minima = how.fit.search_minima && needs_search(options);
     how.statistic = options.statistic;
     if (!options.observed) {
       how.asimov_point = model.spec().initial();
@@ -135,8 +156,6 @@ struct ProfileLossFunction : torch::autograd::Function<ProfileLossFunction> {
     SensitivityCalculator calculator(model, how);
     const Sensitivity figure = evaluate(calculator, options);
     if (!figure.converged) throw Error(ErrorKind::numerical, figure.message, "loss");
-    const WorkspaceSensitivity derivative =
-        workspace_sensitivity(model, calculator.templates(), figure);
     double value = figure.value, factor = 1.0;
     if (options.figure == Figure::log_sigma) {
       factor = 1.0 / value;
@@ -145,12 +164,14 @@ struct ProfileLossFunction : torch::autograd::Function<ProfileLossFunction> {
       factor = -1.0;
       value = -value;
     }
+    const WorkspaceSensitivity derivative =
+        workspace_sensitivity(model, calculator.templates(), figure);
     torch::autograd::variable_list saved;
-    for (const Tensor& d : scatter(model.spec(), derivative, templates)) {
-      saved.push_back((factor * d).to(t0.device()));
+    for (Tensor& d : scatter(plan->offsets, derivative, factor, {t0, t1, t2, t3, t4, t5, t6})) {
+      saved.push_back(d.defined() && !t0.is_cpu() ? d.to(t0.device()) : std::move(d));
     }
-    context->save_for_backward(saved);
-    return at::zeros({}, t0.options()).fill_(value);
+    context->save_for_backward(std::move(saved));
+    return at::full({}, value, t0.options());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -160,11 +181,15 @@ struct ProfileLossFunction : torch::autograd::Function<ProfileLossFunction> {
                   "second derivatives of a profile loss: use the functions that build a graph",
                   "loss");
     }
-    torch::autograd::variable_list result(3);  // what is not a tensor has no gradient
-    for (const Tensor& d : context->get_saved_variables()) result.push_back(d * upstream[0]);
+    torch::autograd::variable_list result(1);  // what is not a tensor has no gradient
+    for (const Tensor& d : context->get_saved_variables()) {
+      result.push_back(d.defined() ? d * upstream[0] : Tensor());
+    }
     return result;
   }
 };
+
+namespace {
 
 std::size_t require_poi(const ModelSpec& spec) {
   if (!spec.poi) throw Error(ErrorKind::model, "the model has no parameter of interest", "loss");
@@ -180,17 +205,19 @@ Tensor point_with(const Likelihood& likelihood, double mu) {
 
 }  // namespace
 
-ProfileLoss::ProfileLoss(const Likelihood& likelihood, ProfileLossOptions options)
-    : likelihood_(likelihood), options_(std::move(options)) {
+ProfileLoss::ProfileLoss(const Likelihood& likelihood, ProfileLossOptions options) {
   const std::size_t poi = require_poi(likelihood.spec());
   const Parameter& p = likelihood.spec().parameters[poi];
   if (p.fixed) throw Error(ErrorKind::model, "the parameter of interest is held", p.name);
+  plan_ = std::make_shared<const Plan>(
+      Plan{likelihood, std::move(options), uncertainty_offsets(likelihood.spec())});
 }
 
+const ProfileLossOptions& ProfileLoss::options() const { return plan_->options; }
+
 Tensor ProfileLoss::operator()(const Templates& t) const {
-  return ProfileLossFunction::apply(likelihood_, options_, t, t.nominal, t.histosys_hi,
-                                    t.histosys_lo, t.normsys_hi, t.normsys_lo, t.uncertainty,
-                                    t.observed);
+  return Node::apply(plan_.get(), t.nominal, t.histosys_hi, t.histosys_lo, t.normsys_hi,
+                     t.normsys_lo, t.uncertainty, t.observed);
 }
 
 Tensor expected_sigma(const Likelihood& likelihood, const Templates& templates, double mu) {

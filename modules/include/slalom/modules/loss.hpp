@@ -55,11 +55,12 @@ class ProfileLoss {
   Tensor operator()(const Templates& templates) const;
 
   /// The settings.
-  const ProfileLossOptions& options() const { return options_; }
+  const ProfileLossOptions& options() const;
 
  private:
-  Likelihood likelihood_;
-  ProfileLossOptions options_;
+  struct Plan;
+  struct Node;
+  std::shared_ptr<const Plan> plan_;
 };
 
 /// sigma(mu) from the Fisher information at the initial values with the signal `mu`; a graph.
