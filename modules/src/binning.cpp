@@ -2,7 +2,6 @@
 #include "slalom/modules/binning.hpp"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/any.h>
 #include <ATen/ops/bucketize.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/cumsum.h>
@@ -14,6 +13,7 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <cmath>
 
 #include "check.hpp"
 
@@ -52,33 +52,35 @@ Tensor bin_index(const Tensor& x, const Tensor& edges, Flow flow) {
   require(x.dim() == 1, "[events] expected, found " + shape_of(x), "histogram");
   const std::int64_t bins = edges.size(0) - 1;
   const Tensor values = x.detach().to(at::kDouble).contiguous(),
-               bounds = edges.detach().to(at::kDouble);
-  if (at::isnan(values).any().item<bool>()) {
+               bounds = edges.detach().to(at::kDouble).contiguous();
+  if (values.size(0) > 0 && std::isnan(values.max().item<double>())) {  // NaN are greatest
     throw Error(ErrorKind::numerical,
                 std::to_string(at::isnan(values).sum().item<std::int64_t>()) + " of " +
                     std::to_string(values.size(0)) + " values are NaN",
                 "histogram");
   }
   // Number of edges at or below x: 0 for underflow, bins + 1 for overflow.
-  const Tensor below = at::bucketize(values, bounds.contiguous(), false, true) -
-                       (values == bounds[bins]).to(at::kLong);
-  if (flow == Flow::keep) return below;
-  if (flow == Flow::fold) return (below - 1).clamp(0, bins - 1);
-  return at::where(below > bins, at::full({}, -1, below.options()), below - 1);
+  const Tensor below = at::bucketize(values, bounds, false, true);
+  if (flow == Flow::fold) return (below - 1).clamp_(0, bins - 1);
+  const Tensor closed = below - (values == bounds[bins]).to(at::kLong);
+  if (flow == Flow::keep) return closed;
+  return at::where(closed > bins, at::full({}, -1, closed.options()), closed - 1);
 }
 
-Histogram fill_histogram(const Tensor& index, const Tensor& weights, std::int64_t bins) {
+Tensor sum_by_bin(const Tensor& index, const Tensor& weights, std::int64_t bins) {
   require(weights.dim() >= 1 && weights.dim() <= 2 && weights.size(-1) == index.size(0),
           "weights " + shape_of(weights) + " for " + std::to_string(index.size(0)) + " events",
           "histogram");
-  const Tensor w = weights.to(at::kDouble);
   // What is left out goes to a bin of its own that is cut off.
-  const Tensor place = at::where(index < 0, at::full({}, bins, index.options()), index);
-  std::vector<std::int64_t> shape = w.sizes().vec();
+  const Tensor place = at::where(index < 0, bins, index);
+  std::vector<std::int64_t> shape = weights.sizes().vec();
   shape.back() = bins + 1;
-  const Tensor nothing = at::zeros(shape, w.options());
-  return {nothing.index_add(-1, place, w).narrow(-1, 0, bins),
-          nothing.index_add(-1, place, w * w).narrow(-1, 0, bins)};
+  return at::zeros(shape, weights.options()).index_add(-1, place, weights).narrow(-1, 0, bins);
+}
+
+Histogram fill_histogram(const Tensor& index, const Tensor& weights, std::int64_t bins) {
+  const Tensor w = weights.to(at::kDouble);
+  return {sum_by_bin(index, w, bins), sum_by_bin(index, w * w, bins)};
 }
 
 Histogram hard_histogram(const Tensor& x, const Tensor& weights, const Tensor& edges, Flow flow) {

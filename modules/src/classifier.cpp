@@ -22,6 +22,7 @@
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <algorithm>
 #include <cmath>
 #include <ostream>
 #include <utility>
@@ -258,7 +259,9 @@ bool EnsembleImpl::piecewise_linear() const {
 Tensor EnsembleImpl::spread(const Tensor& features, const Tensor& theta) {
   std::vector<Tensor> all;
   for (Classifier& member : members_) all.push_back(member->outputs(features, theta));
-  return at::stack(all).std(0, members_.size() > 1);
+  const Tensor stacked = at::stack(all), deviation = stacked - stacked.mean({0}, true);
+  const auto degrees = static_cast<double>(std::max<std::size_t>(members_.size() - 1, 1));
+  return at::sqrt((deviation * deviation).sum(0) / degrees);
 }
 
 FunctionClassifierImpl::FunctionClassifierImpl(Function function, Score score_of,

@@ -199,20 +199,20 @@ Histogram split(const Tensor& sums, const Tensor& weights) {
 
 Tensor with_squares(const Tensor& weights) { return at::cat({weights, weights * weights}); }
 
-Histogram add(const Histogram& a, const Histogram& b) {
-  return {a.sumw + b.sumw, a.sumw2 + b.sumw2};
+/// Weights [k, n] and their squares below each other.
+Tensor stacked(const Tensor& weights) {
+  const Tensor w = weights.to(at::kDouble);
+  return with_squares(w.dim() == 1 ? w.unsqueeze(0) : w);
 }
 
-/// Smeared histogram, with the hard one at hand.
-Histogram smear(const Tensor& x, const Tensor& weights, const Tensor& edges,
-                const Tensor& bandwidth, const SmearingOptions& options, const Histogram& hard,
-                const Tensor& index) {
-  Inputs in = prepare(x, weights, edges, bandwidth);
-  in.weights = with_squares(in.weights);
-  if (has_tangent(in.x) || has_tangent(in.weights) || has_tangent(in.edges)) {
-    return split(at::matmul(in.weights, membership(in, index, options)), weights);
+/// Smeared sums [k, bins], with the hard ones at hand.
+Tensor smear(const Inputs& in, const SmearingOptions& options, const Tensor& hard,
+             const Tensor& index) {
+  if (has_tangent(in.x) || has_tangent(in.weights) || has_tangent(in.edges) ||
+      has_tangent(in.bandwidth)) {
+    return at::matmul(in.weights, membership(in, index, options));
   }
-  return add(hard, split(smeared_sums(in, options), weights));
+  return hard + smeared_sums(in, options);
 }
 
 SoftHistogramResult choose(const Histogram& soft, const Histogram& hard, bool training,
@@ -251,12 +251,15 @@ void check(const AxisOptions& axis) {
   }
 }
 
+/// Whether the bandwidths of an axis follow edges that are learned.
+bool moves(const AxisOptions& axis) { return axis.relative && axis.learnable; }
+
 }  // namespace
 
 Tensor edge_bandwidth(const Tensor& bin_bandwidth) {
   const Tensor left = bin_bandwidth.slice(0, 0, -1), right = bin_bandwidth.slice(0, 1);
-  return at::cat({bin_bandwidth.slice(0, 0, 1), 2.0 * left * right / (left + right),
-                  bin_bandwidth.slice(0, -1)});
+  const Tensor inner = 2.0 / (1.0 / left + 1.0 / right);  // 0 if one of them is 0
+  return at::cat({bin_bandwidth.slice(0, 0, 1), inner, bin_bandwidth.slice(0, -1)});
 }
 
 Tensor bin_membership(const Tensor& x, const Tensor& edges, const Tensor& bandwidth,
@@ -267,10 +270,11 @@ Tensor bin_membership(const Tensor& x, const Tensor& edges, const Tensor& bandwi
 
 Histogram soft_histogram(const Tensor& x, const Tensor& weights, const Tensor& edges,
                          const Tensor& bandwidth, const SmearingOptions& options) {
+  Inputs in = prepare(x, weights, edges, bandwidth);
+  in.weights = with_squares(in.weights);
   const Tensor index = bin_index(x, edges, options.flow);
-  const Histogram hard =
-      fill_histogram(index, weights, number_of_bins(edges.size(0), options.flow));
-  return smear(x, weights, edges, bandwidth, options, hard, index);
+  const Tensor hard = sum_by_bin(index, in.weights, number_of_bins(edges.size(0), options.flow));
+  return split(smear(in, options, hard, index), weights);
 }
 
 Histogram softmax_histogram(const Tensor& outputs, const Tensor& weights, double temperature) {
@@ -280,9 +284,8 @@ Histogram softmax_histogram(const Tensor& outputs, const Tensor& weights, double
   require(weights.dim() >= 1 && weights.dim() <= 2 && weights.size(-1) == outputs.size(0),
           "weights " + shape_of(weights) + " for outputs " + shape_of(outputs),
           "softmax_histogram");
-  const Tensor w = weights.to(at::kDouble);
   const Tensor shares = at::softmax(outputs.to(at::kDouble) / temperature, 1);
-  return split(at::matmul(with_squares(w.dim() == 1 ? w.unsqueeze(0) : w), shares), weights);
+  return split(at::matmul(stacked(weights), shares), weights);
 }
 
 Tensor SoftHistogramResult::difference() const { return (soft.sumw - hard.sumw).detach(); }
@@ -297,10 +300,13 @@ SoftHistogramImpl::SoftHistogramImpl(SoftHistogramOptions options) : options_(st
     edges_.push_back(
         axis.learnable ? register_parameter("raw_edges" + number, raw_edges(edges, axis.min_width))
                        : register_buffer("edges" + number, edges));
-    factors_.push_back(register_buffer(
-        "bandwidth_factors" + number,
-        axis.bandwidth_factors.empty() ? to_tensor(std::vector<double>(axis.edges.size() - 1, 1.0))
-                                       : to_tensor(axis.bandwidth_factors)));
+    Tensor bandwidths = (axis.bandwidth_factors.empty() ? at::ones({edges.size(0) - 1}, at::kDouble)
+                                                        : to_tensor(axis.bandwidth_factors)) *
+                        axis.bandwidth;
+    if (!moves(axis)) {
+      bandwidths = edge_bandwidth(axis.relative ? bandwidths * at::diff(edges) : bandwidths);
+    }
+    bandwidths_.push_back(register_buffer("bandwidths" + number, bandwidths));
   }
   set_step(0);
 }
@@ -313,10 +319,9 @@ Tensor SoftHistogramImpl::edges(std::size_t axis) const {
 }
 
 Tensor SoftHistogramImpl::bandwidth(std::size_t axis) const {
-  const AxisOptions& options = options_.axes.at(axis);
-  Tensor bins = factors_[axis].to(at::kDouble) * (options.bandwidth * annealing_);
-  if (options.relative) bins = bins * at::diff(edges(axis));
-  return edge_bandwidth(bins);
+  const Tensor bandwidths = bandwidths_.at(axis).to(at::kDouble) * annealing_;
+  return moves(options_.axes[axis]) ? edge_bandwidth(bandwidths * at::diff(edges(axis)))
+                                    : bandwidths;
 }
 
 std::int64_t SoftHistogramImpl::bins() const {
@@ -338,7 +343,6 @@ SoftHistogramResult SoftHistogramImpl::forward(const Tensor& x, const Tensor& we
           "[events, " + std::to_string(n_axes) + "] expected, found " + shape_of(x),
           "soft_histogram");
   Tensor index, shares;  // of the axes so far
-  Histogram soft;
   for (std::size_t a = 0; a < options_.axes.size(); ++a) {
     const AxisOptions& axis = options_.axes[a];
     const Tensor column = x.dim() == 1 ? x : x.select(1, static_cast<std::int64_t>(a));
@@ -353,18 +357,22 @@ SoftHistogramResult SoftHistogramImpl::forward(const Tensor& x, const Tensor& we
                            : (place.unsqueeze(1) == at::arange(n, place.options())).to(at::kDouble);
     shares = a == 0 ? one : (shares.unsqueeze(2) * one.unsqueeze(1)).flatten(1);
   }
-  const Histogram hard = fill_histogram(index, weights, bins());
+  require(weights.dim() >= 1 && weights.dim() <= 2 && weights.size(-1) == x.size(0),
+          "weights " + shape_of(weights) + " for events " + shape_of(x), "soft_histogram");
+  const Tensor both = stacked(weights);
+  const Tensor hard = sum_by_bin(index, both, bins());
+  Tensor soft = hard;
   const AxisOptions& first = options_.axes.front();
   if (n_axes > 1) {
-    const Tensor w = weights.to(at::kDouble);
-    soft = split(at::matmul(with_squares(w.dim() == 1 ? w.unsqueeze(0) : w), shares), weights);
+    soft = at::matmul(both, shares);
   } else if (first.bandwidth * annealing_ > 0.0) {
-    soft = smear(x.dim() == 1 ? x : x.select(1, 0), weights, edges(), bandwidth(), first.smearing,
-                 hard, index);
-  } else {
-    soft = hard;
+    const Tensor column = x.dim() == 1 ? x : x.select(1, 0);
+    Inputs in = prepare(column, weights, edges(), bandwidth());
+    in.weights = both;
+    soft = smear(in, first.smearing, hard, index);
   }
-  return choose(soft, hard, is_training(), options_.straight_through);
+  return choose(split(soft, weights), split(hard, weights), is_training(),
+                options_.straight_through);
 }
 
 void SoftHistogramImpl::pretty_print(std::ostream& stream) const {

@@ -367,7 +367,7 @@ TEST_CASE("forward mode goes through the histogram too", "[modules][soft_histogr
 
 TEST_CASE("soft histograms refuse what they cannot mean", "[modules][soft_histogram]") {
   const Tensor x = tensor({0.1, 0.2}), edges = tensor({0.0, 1.0});
-  check_fails(ErrorKind::usage, "histogram", "weights [1] for 2 events",
+  check_fails(ErrorKind::usage, "soft_histogram", "weights [1] for events [2]",
               [&] { soft_histogram(x, tensor({1.0}), edges, bandwidth(0.1)); });
   check_fails(ErrorKind::usage, "soft_histogram", "bandwidths [3]", [&] {
     soft_histogram(x, x, edges, tensor({1, 1, 1}));

@@ -42,9 +42,12 @@ Tensor raw_edges(const Tensor& edges, double min_width = 0.0);
 /// \throws Error (numerical) for NaN in x
 Tensor bin_index(const Tensor& x, const Tensor& edges, Flow flow);
 
-/// Sums over events by bin. Differentiable in the weights.
+/// Sums of weights by bin, [bins] or [k, bins]. Differentiable in the weights.
 /// \param index [n], see bin_index(); negative: left out
-/// \param weights [n], or [k, n] for k sets of weights
+/// \param weights [n], or [k, n] for k sets of weights; float64
+Tensor sum_by_bin(const Tensor& index, const Tensor& weights, std::int64_t bins);
+
+/// sum_by_bin() of weights and of squared weights.
 Histogram fill_histogram(const Tensor& index, const Tensor& weights, std::int64_t bins);
 
 /// The hard histogram: bin_index() and fill_histogram().

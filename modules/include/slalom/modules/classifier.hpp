@@ -62,6 +62,7 @@ class ClassifierImpl : public torch::nn::Module {
   Score score = Score::sigmoid;  ///< what forward() makes of the outputs
   double temperature = 1.0;      ///< divides the outputs in forward(), > 0
 };
+/// Handle of a ClassifierImpl; copies share it.
 TORCH_MODULE(Classifier);
 /// Any of them as a classifier: `as_classifier(mlp.ptr())`. Shares the module.
 inline Classifier as_classifier(std::shared_ptr<ClassifierImpl> module) {
@@ -106,6 +107,7 @@ class MlpImpl : public ClassifierImpl {
   void fit_normalisation(const Tensor& features, const Tensor& weights = {});
   /// As given.
   const MlpOptions& options() const { return options_; }
+  /// One line for people.
   void pretty_print(std::ostream& stream) const override;
 
  private:
@@ -114,6 +116,7 @@ class MlpImpl : public ClassifierImpl {
   Tensor parameter_mid_, parameter_half_;
   std::vector<Tensor> weights_, biases_;
 };
+/// Handle of a MlpImpl; copies share it.
 TORCH_MODULE(Mlp);
 
 /// Two networks on (x, theta), one for theta at or above a threshold and one below: for a nuisance
@@ -136,6 +139,7 @@ class TwoNetworksImpl : public ClassifierImpl {
   std::int64_t parameter_;
   double threshold_;
 };
+/// Handle of a TwoNetworksImpl; copies share it.
 TORCH_MODULE(TwoNetworks);
 
 /// Mean of the outputs of several classifiers.
@@ -151,6 +155,7 @@ class EnsembleImpl : public ClassifierImpl {
  private:
   std::vector<Classifier> members_;
 };
+/// Handle of a EnsembleImpl; copies share it.
 TORCH_MODULE(Ensemble);
 
 /// A function of the user's.
@@ -168,6 +173,7 @@ class FunctionClassifierImpl : public ClassifierImpl {
   Function function_;
   bool piecewise_linear_;
 };
+/// Handle of a FunctionClassifierImpl; copies share it.
 TORCH_MODULE(FunctionClassifier);
 
 /// A TorchScript network from a file, with its parameters: it can be trained further. It is called

@@ -120,14 +120,16 @@ class SoftHistogramImpl : public torch::nn::Module {
   double annealing() const { return annealing_; }
   /// As given.
   const SoftHistogramOptions& options() const { return options_; }
+  /// One line for people.
   void pretty_print(std::ostream& stream) const override;
 
  private:
   SoftHistogramOptions options_;
-  std::vector<Tensor> edges_;    // or raw numbers of learnable edges
-  std::vector<Tensor> factors_;  // of the bandwidth, per bin
+  std::vector<Tensor> edges_;       // or raw numbers of learnable edges
+  std::vector<Tensor> bandwidths_;  // of the edges; of the bins, in widths, if they move with them
   double annealing_ = 1.0;
 };
+/// Handle of a SoftHistogramImpl; copies share it.
 TORCH_MODULE(SoftHistogram);
 
 /// Options of SoftmaxHistogram.
@@ -154,12 +156,14 @@ class SoftmaxHistogramImpl : public torch::nn::Module {
   double temperature() const { return options_.temperature * annealing_; }
   /// As given.
   const SoftmaxHistogramOptions& options() const { return options_; }
+  /// One line for people.
   void pretty_print(std::ostream& stream) const override;
 
  private:
   SoftmaxHistogramOptions options_;
   double annealing_ = 1.0;
 };
+/// Handle of a SoftmaxHistogramImpl; copies share it.
 TORCH_MODULE(SoftmaxHistogram);
 
 }  // namespace slalom
