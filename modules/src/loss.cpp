@@ -53,7 +53,7 @@ std::array<Tensor, k_n_tensors> scatter(const Offsets& offsets, const WorkspaceS
   std::array<Tensor, k_n_tensors> result;
   std::array<double*, k_n_tensors> at{};
   for (std::size_t i = 0; i < k_n_tensors; ++i) {
-    if (!like[i].requires_grad()) continue;
+    if (!like[i].requires_grad() || like[i].numel() == 0) continue;
     result[i] = at::zeros({like[i].numel()}, at::kDouble);
     at[i] = result[i].data_ptr<double>();
   }

@@ -206,11 +206,11 @@ void register_module_benchmarks() {
       statistical(figure, "agc_34par", make_model_spec(parse_workspace(read_json(agc.string()))));
     }
   }
-  for (const std::size_t nuisances : {1, 5, 20, 50, 100, 200}) {
+  for (const std::size_t nuisances : {1U, 5U, 20U, 50U, 100U, 200U}) {
     statistical(Figure::log_sigma, "20x" + std::to_string(nuisances),
                 histogram_model(20, nuisances));
   }
-  for (const std::size_t bins : {5, 20, 50, 100, 200}) {
+  for (const std::size_t bins : {5U, 20U, 50U, 100U, 200U}) {
     statistical(Figure::log_sigma, std::to_string(bins) + "x10", histogram_model(bins, 10));
   }
   for (const std::int64_t width : {64, 1024}) {
