@@ -115,14 +115,14 @@ TEST_CASE("Wunsch's histogram has its uncertainties", "[modules][closed_forms]")
                                                {84.5, 135, 138, 141, 144, 138, 135, 84.5}));
   ProfileLossOptions options;
   options.figure = Figure::sigma;
-  // The templates are printed to three digits.
+  // The templates are printed to two or three digits: worth 3e-4.
   CHECK_THAT(ProfileLoss(likelihood, options)(likelihood.templates()).item<double>(),
-             WithinAbs(0.4451, 2e-4));
+             WithinAbs(0.4451, 3e-4));
   CHECK_THAT(slalom::expected_sigma(likelihood, likelihood.templates()).item<double>(),
-             WithinAbs(0.4451, 2e-4));
+             WithinAbs(0.4451, 3e-4));
   options.fit.fixed.emplace_back(*likelihood.spec().find("shape"), 0.0);
   CHECK_THAT(ProfileLoss(likelihood, options)(likelihood.templates()).item<double>(),
-             WithinAbs(0.3421, 2e-4));
+             WithinAbs(0.3421, 3e-4));
 }
 
 TEST_CASE("the soft cut of the toy has its optimum", "[modules][closed_forms]") {

@@ -223,24 +223,25 @@ TEST_CASE("what is published is the model of the hard templates", "[modules][pip
 
 TEST_CASE("a training improves the hard result, and its memory does not grow",
           "[modules][pipeline]") {
-  const EventBatch events = blobs(100, 5), other = blobs(2000, 6);
+  const EventBatch events = blobs(1000, 5), few = blobs(50, 5), other = blobs(2000, 6);
   PipelineOptions options = options_with_scale();
   Pipeline pipeline(workspace(), slalom::as_classifier(network().ptr()), nullptr, histogram(),
                     options);
   const auto hard = [&] { return pipeline->loss(pipeline->hard_yields(other)).item<double>(); };
   const double before = hard();
   torch::optim::Adam optimiser(pipeline->parameters(), torch::optim::AdamOptions(1e-2));
-  const auto steps = [&](int n) {
+  const auto steps = [&](int n, const EventBatch& batch) {
     for (int i = 0; i < n; ++i) {
       optimiser.zero_grad();
-      pipeline->backward({events});
+      pipeline->backward({batch});
       optimiser.step();
     }
   };
-  steps(200);
+  steps(200, events);
   CHECK(hard() < before - 0.05);
+  steps(100, few);
   const double memory = resident();
-  steps(2000);
+  steps(2000, few);
   CHECK(resident() < memory + 4.0);
 }
 

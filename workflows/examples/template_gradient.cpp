@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A published workspace with one template as a tensor: d (upper limit) / d (template).
 #include <iostream>
+#include <nlohmann/json.hpp>
 #include <slalom/core/json.hpp>
 #include <slalom/modules.hpp>
 

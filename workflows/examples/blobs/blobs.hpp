@@ -8,6 +8,7 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
+#include <nlohmann/json.hpp>
 #include <slalom/modules/events.hpp>
 #include <slalom/modules/torch.hpp>
 
