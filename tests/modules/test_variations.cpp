@@ -213,8 +213,10 @@ TEST_CASE("kinks lose terms of a gradient, and are refused", "[modules][variatio
   const Tensor copies = gradient(Activation::relu, SlopeMethod::copies, false);
   const Tensor automatic = gradient(Activation::relu, SlopeMethod::automatic, true);
   CAPTURE(cosine(copies, truth), cosine(automatic, truth));
-  CHECK(cosine(copies, truth) > 0.95);
-  CHECK(cosine(automatic, truth) < 0.8);
+  // Here, at random weights, the lost terms are small, but fifty times what copies are off by
+  // (0.9854 against 0.9997); near the end of trainings cosines of 0.5 have been seen.
+  CHECK(cosine(copies, truth) > 0.999);
+  CHECK(cosine(automatic, truth) < 0.99);
   const Tensor smooth_truth = gradient(Activation::silu, SlopeMethod::score, false);
   const Tensor smooth = gradient(Activation::silu, SlopeMethod::automatic, false);
   CAPTURE(cosine(smooth, smooth_truth));
