@@ -119,6 +119,6 @@ class PipelineImpl : public torch::nn::Module {
   const ChannelSpec* channel_ = nullptr;
   std::vector<std::string> samples_;
 };
-TORCH_MODULE(Pipeline);
+TORCH_MODULE(Pipeline);  ///< copies share one module
 
 }  // namespace slalom
