@@ -35,6 +35,7 @@ else()
   slalom_find_torch_package()
   if(Torch_FOUND)
     set(SLALOM_TORCH_FOUND ON)
+    find_package(ZLIB REQUIRED)  # event files
     message(STATUS "slalom: LibTorch ${Torch_VERSION} in ${Torch_DIR}")
   elseif(SLALOM_WITH_TORCH STREQUAL "AUTO")
     message(STATUS "slalom: without modules, LibTorch >= 1.13 was not found")

@@ -36,6 +36,9 @@ int main(int argc, char** argv) {
 #endif
     slalom::bench::register_core_benchmarks();
     slalom::bench::register_grid_benchmarks();
+#if SLALOM_HAS_MODULES
+    slalom::bench::register_module_benchmarks();
+#endif
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     benchmark::RunSpecifiedBenchmarks();

@@ -10,5 +10,7 @@ void register_core_benchmarks();
 
 /// `grid_<step>/<grid>` for the grids of bench_grid.cpp that are on this machine.
 void register_grid_benchmarks();
+/// Those of bench_modules.cpp, in builds with LibTorch.
+void register_module_benchmarks();
 
 }  // namespace slalom::bench
