@@ -40,7 +40,7 @@ Tensor features(std::int64_t n, std::int64_t f) {
   return (3.0 * sequence(n * f) - 1.0).reshape({n, f});
 }
 
-double mean(const Tensor& t) { return t.to(at::kDouble).mean().item<double>(); }
+double average(const Tensor& t) { return t.to(at::kDouble).mean().item<double>(); }
 double variance(const Tensor& t) { return (t * t).to(at::kDouble).mean().item<double>(); }
 
 }  // namespace
@@ -78,7 +78,7 @@ TEST_CASE("initial weights have the variance of their scheme", "[modules][classi
     const Tensor w = net->named_parameters()["weight0"];
     // 20,000 numbers: 1 % on the variance.
     CHECK_THAT(variance(w), Catch::Matchers::WithinRel(expected, 0.05));
-    CHECK(std::abs(mean(w)) < 0.03 * std::sqrt(expected));
+    CHECK(std::abs(average(w)) < 0.03 * std::sqrt(expected));
     CHECK(values(net->named_parameters()["bias0"]) == Vector(200, 0.0));
   }
 }
