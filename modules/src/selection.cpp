@@ -82,8 +82,8 @@ Tensor soft_quantile(const Tensor& x, const Tensor& weights, double efficiency, 
       if (middle == low && middle == high) break;
     }
   }
-  // Two steps of Newton from the solution carry derivatives of two orders. Their values are rounding
-  // errors, large ones where nearly no event is at the threshold, and left out.
+  // Two steps of Newton from the solution carry derivatives of two orders. Their values are
+  // rounding errors, large ones where nearly no event is at the threshold, and left out.
   Tensor threshold = at::full({}, 0.5 * (low + high), values.options());
   const double sign = keep == Keep::above ? 1.0 : -1.0;
   for (int i = 0; i < 2; ++i) {

@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/abs.h>
+#include <ATen/ops/addcmul.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/cat.h>
@@ -11,6 +12,7 @@
 #include <ATen/ops/erfc.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/sigmoid.h>
@@ -57,7 +59,8 @@ Tensor density(const Tensor& y, Kernel kernel) {
     const Tensor s = at::sigmoid(y);
     return s * (1.0 - s);
   }
-  return at::exp(-0.5 * (y * y)) * (0.5 * std::numbers::inv_sqrtpi * std::numbers::sqrt2);
+  const Tensor log_norm = at::full({}, -0.5 * std::log(2.0 * std::numbers::pi), y.options());
+  return at::exp(at::addcmul(log_norm, y, y, -0.5));
 }
 
 Tensor distances(const Tensor& x, const Tensor& edges, const Tensor& bandwidth) {
@@ -65,22 +68,22 @@ Tensor distances(const Tensor& x, const Tensor& edges, const Tensor& bandwidth) 
 }
 
 /// S [k, E] = sum_i w_ki U(y_ij): one pass over events and edges, without a graph of its own.
+/// Edges come first in its tables [E, n], so that rows are long.
 class LeakSums : public torch::autograd::Function<LeakSums> {
  public:
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weights,
                         const Tensor& edges, const Tensor& bandwidth, bool gaussian) {
-    const Kernel kernel = gaussian ? Kernel::gaussian : Kernel::sigmoid;
-    const Tensor y = (x.unsqueeze(1) - edges).div_(bandwidth);
+    const Tensor y = (x - edges.unsqueeze(1)).mul_(bandwidth.reciprocal().unsqueeze(1));
     Tensor u = at::abs(y);
-    if (kernel == Kernel::gaussian) {
-      u.mul_(0.5 * std::numbers::sqrt2).erfc_().mul_(0.5);
+    if (gaussian) {
+      u.mul_(0.5 * std::numbers::sqrt2).erfc_();
     } else {
       u.neg_().sigmoid_();
     }
     u.copysign_(y);
     ctx->save_for_backward({x, weights, edges, bandwidth, y});
     ctx->saved_data["gaussian"] = gaussian;
-    return at::matmul(weights, u).neg_();
+    return at::matmul(weights, u.t()).mul_(gaussian ? -0.5 : -1.0);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& cotangents) {
@@ -88,22 +91,19 @@ class LeakSums : public torch::autograd::Function<LeakSums> {
     const Tensor &x = saved[0], &weights = saved[1], &edges = saved[2], &bandwidth = saved[3];
     const Kernel kernel = ctx->saved_data["gaussian"].toBool() ? Kernel::gaussian : Kernel::sigmoid;
     // The saved distances carry no graph: made anew where this is to be differentiated again.
-    const Tensor y = at::GradMode::is_enabled() ? distances(x, edges, bandwidth) : saved[4];
+    const Tensor y =
+        at::GradMode::is_enabled() ? (x - edges.unsqueeze(1)) / bandwidth.unsqueeze(1) : saved[4];
     const Tensor scaled = cotangents[0] / bandwidth;
     variable_list result(5);
     if (x.requires_grad() || edges.requires_grad() || bandwidth.requires_grad()) {
       const Tensor slope = density(y, kernel);
-      if (x.requires_grad()) {
-        result[0] = (at::matmul(slope, scaled.t()) * weights.t()).sum(1);
-      }
-      if (edges.requires_grad()) result[2] = -(scaled * at::matmul(weights, slope)).sum(0);
+      if (x.requires_grad()) result[0] = (at::matmul(scaled, slope) * weights).sum(0);
+      if (edges.requires_grad()) result[2] = -(scaled * at::matmul(weights, slope.t())).sum(0);
       if (bandwidth.requires_grad()) {
-        result[3] = -(scaled * at::matmul(weights, slope * y)).sum(0);
+        result[3] = -(scaled * at::matmul(weights, (slope * y).t())).sum(0);
       }
     }
-    if (weights.requires_grad()) {
-      result[1] = at::matmul(cotangents[0], leak(y, kernel).t());
-    }
+    if (weights.requires_grad()) result[1] = at::matmul(cotangents[0], leak(y, kernel));
     return result;
   }
 };

@@ -98,7 +98,7 @@ TEST_CASE("a selection is the product of its cuts, hard in evaluation", "[module
 TEST_CASE("sharpness follows its schedule to the hard cut", "[modules][selection]") {
   SelectionOptions options = two_cuts();
   options.sharpness = {
-      .shape = slalom::ScheduleShape::geometric, .start = 1.0, .end = 1e8, .steps = 10};
+      .shape = slalom::ScheduleShape::geometric, .start = 1.0, .end = 1e4, .steps = 10};
   Selection selection(options);
   const EventBatch events = example();
   const Tensor hard = selection->hard(events.matrix({"score", "pt"}));
