@@ -277,11 +277,10 @@ TEST_CASE("goodness of fit has parts and toys", "[workflows][verbs_interpretatio
   CHECK(std::abs(number(toys, "p_value") - number(result, "p_value")) < 0.2);
   const auto again = run({"gof", "-", "--json", "--toys", "200", "--seed", "3", "--threads", "1"});
   CHECK(again.json().at("toys") == toys);
-  const auto fixed =
-      run({"gof", "-", "--json", "--toys", "20", "--fixed-auxiliary"}).json().at("toys");
+  const auto fixed = run({"gof", "-", "--json", "--toys", "20", "--conditional"}).json().at("toys");
   CHECK(fixed.at("samples") !=
         run({"gof", "-", "--json", "--toys", "20"}).json().at("toys").at("samples"));
-  CHECK(error_where({"gof", "-", "--fixed-auxiliary"}) == "--fixed-auxiliary");
+  CHECK(error_where({"gof", "-", "--conditional"}) == "--conditional");
   CHECK(error_where({"gof", "-", "--toys", "0"}) == "--toys");
   const std::string table = run({"gof", "-", "--toys", "50"}).out;
   CHECK(contains(table, "(asymptotic)"));
@@ -360,7 +359,7 @@ TEST_CASE("forms of the table of yields", "[workflows][verbs_interpretation]") {
 TEST_CASE("an option with a value does not take the file that follows",
           "[workflows][verbs_interpretation]") {
   CHECK(run({"scan", "--points", "3", "-", "--measurement", "wide"}).code == 0);
-  CHECK(run({"gof", "--toys", "5", "-", "--fixed-auxiliary"}).code == 0);
+  CHECK(run({"gof", "--toys", "5", "-", "--conditional"}).code == 0);
 }
 
 TEST_CASE("scan and fit as comma-separated values", "[workflows][verbs_interpretation]") {

@@ -61,8 +61,8 @@ void declare_model(Command& command, ModelArguments& options);
 void declare_interpretation(Command& command, ModelArguments& options);
 /// Declares --parameters, --fix, --float.
 void declare_point(Command& command, ModelArguments& options);
-/// Declares --asimov, --asimov-fit, --threads and --seed. Scripts may give the last two to any verb;
-/// they matter where work is parallel, or random.
+/// Declares --asimov, --asimov-fit, --threads and --seed. Scripts may give the last two to any
+/// verb; they matter where work is parallel, or random.
 void declare_data(Command& command, ModelArguments& options);
 
 /// Reads a patch set; places in errors start with the path. \throws Error

@@ -34,8 +34,7 @@ void declare_gof(Command& command, GofArguments& options) {
   arguments.group("Goodness of fit");
   arguments.integer("--toys", options.toys, 1, "N",
                     "p-value from N toys thrown at the best fit, beside the asymptotic one");
-  arguments.flag("--fixed-auxiliary", options.conditional,
-                 "Toys keep the auxiliary data as they are");
+  arguments.flag("--conditional", options.conditional, "Toys keep the auxiliary data as they are");
   declare_plot(command, options.plot, "the statistic of data and toys with the chi2 distribution");
   command.declare_csv();
 }
@@ -157,7 +156,7 @@ int run_gof(Command& command) {
   command.arguments.example("slalom gof workspace.json --toys 1000 --seed 1");
   if (!command.parse()) return exit_success;
   if (arguments.conditional && !arguments.toys) {
-    throw Error(ErrorKind::usage, "needs --toys", "--fixed-auxiliary");
+    throw Error(ErrorKind::usage, "needs --toys", "--conditional");
   }
   const LoadedModel loaded = load_model(command, arguments);
   const PlotStyle style = plot_style(arguments.plot, loaded);
