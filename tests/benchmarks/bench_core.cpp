@@ -14,8 +14,8 @@
 ///   new_fitter/<model>        the same with a new Fitter each time
 ///   cls/<model>               CLs at mu = 1 with its band, the free fit included
 ///   limit/<model>             upper limit with its band, the free fit included
-///   scan/<model>              profile at 21 points within 2 sigma and the bounds, with the free
-///   fit toy/<model>               one toy: thrown at the fit with mu = 1, and its free fit
+///   scan/<model>              free fit and profile at 21 points within 2 sigma and the bounds
+///   toy/<model>               one toy: thrown at the fit with mu = 1, and its free fit
 ///   toy_test/<model>          one toy with the free and the conditional fit, as in a test
 ///   impacts/<model>           of all nuisance parameters, four re-fits each, all included
 ///   linear_impacts/<model>    the same in linear form
