@@ -543,7 +543,9 @@ BlockInverse invert(EngineState& state, const FitResult& result) {
                                              places[static_cast<std::size_t>(j)]];
     }
   }
-  std::vector<Matrix> responses;
+  Matrix couplings(static_cast<Eigen::Index>(engine.arrays.n_local), ns);
+  inverse.response.resize(couplings.rows(), ns);
+  Eigen::Index row = 0;
   for (const ChannelLayout& c : engine.channels) {
     for (std::size_t b = 0; b < c.n_bins && c.n_groups > 0; ++b) {
       const LocalBlock block = local_block(state, c, b, is_free);
@@ -551,7 +553,7 @@ BlockInverse invert(EngineState& state, const FitResult& result) {
       const Eigen::LLT<Matrix> llt(block.hessian);
       if (llt.info() != Eigen::Success) return inverse;
       const auto nl = static_cast<Eigen::Index>(block.places.size());
-      Matrix coupling(nl, ns);
+      auto coupling = couplings.middleRows(row, nl);
       inverse.bin_begin.push_back(inverse.local.size());
       for (Eigen::Index k = 0; k < nl; ++k) {
         const std::size_t place = block.places[static_cast<std::size_t>(k)];
@@ -560,18 +562,15 @@ BlockInverse invert(EngineState& state, const FitResult& result) {
           coupling(k, j) = st.coupling[place * ld + places[static_cast<std::size_t>(j)]];
         }
       }
-      responses.push_back(ns > 0 ? Matrix(llt.solve(coupling)) : coupling);
+      inverse.response.middleRows(row, nl) = coupling;
+      if (ns > 0) llt.solveInPlace(inverse.response.middleRows(row, nl));
       inverse.local_inverse.push_back(llt.solve(Matrix::Identity(nl, nl)));
-      schur.noalias() -= coupling.transpose() * responses.back();
+      row += nl;
     }
   }
   inverse.bin_begin.push_back(inverse.local.size());
-  inverse.response.resize(static_cast<Eigen::Index>(inverse.local.size()), ns);
-  Eigen::Index row = 0;
-  for (const Matrix& r : responses) {
-    inverse.response.middleRows(row, r.rows()) = r;
-    row += r.rows();
-  }
+  inverse.response.conservativeResize(row, ns);
+  schur.triangularView<Eigen::Lower>() -= couplings.topRows(row).transpose() * inverse.response;
   inverse.schur.compute(schur);
   inverse.valid = inverse.schur.info() == Eigen::Success;
   return inverse;

@@ -36,23 +36,30 @@ class Profile {
   }
 
   /// Fits with the parameter at `value`, from the last fit or, where that fails, from the start of
-  /// the options.
-  const FitResult& at(double value) {
-    options_.fixed.back().second = value;
-    const std::vector<double> init = options_.init;
-    options_.init = last_.parameters;
-    options_.warm_start = true;
-    FitResult result = fitter_.fit(options_);
-    options_.init = init;
-    options_.warm_start = false;
+  /// the options. Other minima are looked for at the first point, and where it is asked for.
+  const FitResult& at(double value, bool search) {
+    FitOptions near = options_;
+    near.fixed.back().second = value;
+    near.init = last_.parameters;
+    near.warm_start = true;
+    near.search_minima = options_.search_minima && (search || !begun_);
+    const auto first = begun_ ? detail::FirstFactor::last : detail::FirstFactor::none;
+    FitResult result = detail::run_fit(fitter_, near, first);
+    searched_ = near.search_minima;
+    begun_ = true;
     if (!result.converged()) {
+      options_.fixed.back().second = value;
       FitResult again = fitter_.fit(options_);
+      searched_ = options_.search_minima;
       if (again.converged()) result = std::move(again);
     }
     if (result.status != FitStatus::infeasible) last_ = std::move(result);
     converged_ = result_converged(result, value);
     return last_;
   }
+
+  /// Whether other minima have been looked for at the last point as the options want it.
+  bool searched() const { return searched_ || !options_.search_minima; }
 
   /// Rise of -2 log L above the best fit at the last point.
   double rise() const { return last_.twice_nll - best_.twice_nll; }
@@ -76,6 +83,8 @@ class Profile {
   const FitResult& best_;
   FitResult last_;
   std::vector<double> gradient_;
+  bool begun_ = false;
+  bool searched_ = false;
   bool converged_ = true;
 };
 
@@ -88,10 +97,11 @@ IntervalSide find_side(Profile& profile, double best, double error, double bound
   double outer = bound;
   bool has_outer = false;
   double next = best + direction * (error > 0.0 ? target * error : 0.1 * std::abs(bound - best));
+  bool search = false;
   for (int fits = 0; fits < k_most_fits; ++fits) {
     const bool end = (next - bound) * direction >= 0.0;
     if (end) next = bound;
-    profile.at(next);
+    profile.at(next, search);
     if (!profile.converged()) {
       side.value = next;
       side.message = "the conditional fit at " + std::to_string(next) + " did not converge";
@@ -105,7 +115,13 @@ IntervalSide find_side(Profile& profile, double best, double error, double bound
       return side;
     }
     const double root = std::sqrt(std::max(rise, 0.0));
-    if (std::abs(rise - level) <= k_crossing_tolerance * (1.0 + level)) {
+    const bool crossing = std::abs(rise - level) <= k_crossing_tolerance * (1.0 + level);
+    if ((crossing || end) && !profile.searched()) {
+      search = true;  // the same point again
+      continue;
+    }
+    search = false;
+    if (crossing) {
       side.value = next;
       side.converged = true;
       return side;

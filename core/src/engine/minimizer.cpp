@@ -20,9 +20,12 @@ constexpr double k_flat = 1e-11;
 /// Scaled gradient below which differences of -log L may drown in rounding.
 constexpr double k_near_minimum = 1e-2;
 /// Around a single minimum -log L rises about as the parabola does.
-constexpr double k_promising = 0.5;
-/// A start higher above the minimum than this hardly ever leads below it,
+constexpr double k_promising = 0.7;
+/// A start higher above the minimum than this hardly ever leads below it, unless that is little
+/// beside the parabola (the first share is for the rise that is expected before it is computed),
 constexpr double k_promising_rise = 2.0;
+constexpr double k_expected_share = 0.5;
+constexpr double k_promising_share = 0.15;
 /// nor does one that is higher by more than so many times the decrease that its gradient promises.
 constexpr double k_promising_descent = 2.5;
 /// In units of the uncertainties: a run that comes this near to a known minimum will end there.
@@ -795,12 +798,12 @@ bool Minimizer::promising_start(std::size_t p, double target, std::vector<double
     expected += 0.5 * s_.arrays.gradient[q] * step;
     start[q] = clamp(x_[q] + step, lower[q], upper[q]);
   }
-  const auto promising = [parabola](double rise) {
-    return rise < std::min(k_promising * parabola, k_promising_rise);
+  const auto promising = [parabola](double rise, double share) {
+    return rise < std::min(k_promising * parabola, std::max(k_promising_rise, share * parabola));
   };
-  if (!promising(expected) || !evaluate(start, Level::gradient)) return false;
+  if (!promising(expected, k_expected_share) || !evaluate(start, Level::gradient)) return false;
   const double rise = s_.arrays.nll - f_;
-  if (!promising(rise)) return false;
+  if (!promising(rise, k_promising_share)) return false;
   // What is left to go down from there must make up for the rise.
   for (std::size_t i = 0; i < n; ++i) work_[i] = s_.arrays.gradient[solved_[i]];
   solve(work_);
