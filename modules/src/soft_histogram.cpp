@@ -19,13 +19,16 @@
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <cmath>
 #include <numbers>
 #include <ostream>
+#include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <utility>
 
 #include "check.hpp"
+#include "histogram_kernel.hpp"
 
 namespace slalom {
 
@@ -115,14 +118,18 @@ struct Inputs {
   Tensor x, weights, edges, bandwidth;
 };
 
-Inputs prepare(const Tensor& x, const Tensor& weights, const Tensor& edges,
-               const Tensor& bandwidth) {
+void check(const Tensor& x, const Tensor& weights, const Tensor& edges, const Tensor& bandwidth) {
   require(x.dim() == 1, "[events] expected, found " + shape_of(x), "soft_histogram");
   require(edges.dim() == 1 && edges.size(0) > 1, "edges " + shape_of(edges), "soft_histogram");
   require(bandwidth.numel() == 1 || bandwidth.sizes() == edges.sizes(),
           "bandwidths " + shape_of(bandwidth) + " for edges " + shape_of(edges), "soft_histogram");
   require(weights.dim() >= 1 && weights.dim() <= 2 && weights.size(-1) == x.size(0),
           "weights " + shape_of(weights) + " for events " + shape_of(x), "soft_histogram");
+}
+
+Inputs prepare(const Tensor& x, const Tensor& weights, const Tensor& edges,
+               const Tensor& bandwidth) {
+  check(x, weights, edges, bandwidth);
   const Tensor w = weights.to(at::kDouble);
   return {x.to(at::kDouble), w.dim() == 1 ? w.unsqueeze(0) : w, edges.to(at::kDouble),
           bandwidth.to(at::kDouble).reshape({-1}).expand({edges.size(0)})};
@@ -215,6 +222,127 @@ Tensor smear(const Inputs& in, const SmearingOptions& options, const Tensor& har
   return hard + smeared_sums(in, options);
 }
 
+struct Both {
+  Histogram soft, hard;
+};
+
+/// By tensor operations: on any device, for every option, to any order.
+Both by_operations(const Tensor& x, const Tensor& weights, const Tensor& edges,
+                   const Tensor& bandwidth, const SmearingOptions& options) {
+  Inputs in = prepare(x, weights, edges, bandwidth);
+  in.weights = with_squares(in.weights);
+  const Tensor index = bin_index(x, edges, options.flow);
+  const Tensor hard = sum_by_bin(index, in.weights, number_of_bins(edges.size(0), options.flow));
+  return {split(smear(in, options, hard, index), weights), split(hard, weights)};
+}
+
+/// The same in one pass on the CPU. Its second derivatives are those of by_operations().
+class FusedHistogram : public torch::autograd::Function<FusedHistogram> {
+ public:
+  static variable_list forward(AutogradContext* ctx, const Tensor& x, const Tensor& weights,
+                               const Tensor& edges, const Tensor& bandwidth, std::int64_t kernel,
+                               std::int64_t flow) {
+    ctx->save_for_backward({x, weights, edges, bandwidth});
+    ctx->saved_data["kernel"] = kernel;
+    ctx->saved_data["flow"] = flow;
+    ctx->set_materialize_grads(false);
+    const detail::HistogramSums sums =
+        detail::histogram_sums(flat(x, weights, edges, bandwidth, options_of(ctx)));
+    variable_list result = {sums.soft_sumw, sums.soft_sumw2, sums.hard_sumw, sums.hard_sumw2};
+    if (weights.dim() == 1) {
+      for (Tensor& tensor : result) tensor = tensor.squeeze(0);
+    }
+    return result;
+  }
+
+  static variable_list backward(AutogradContext* ctx, const variable_list& cotangents) {
+    const variable_list in = ctx->get_saved_variables();
+    const SmearingOptions options = options_of(ctx);
+    variable_list result(6);
+    if (at::GradMode::is_enabled()) {
+      again(in, cotangents, options, result);
+      return result;
+    }
+    const Tensor &x = in[0], &weights = in[1], &edges = in[2], &bandwidth = in[3];
+    const detail::HistogramInputs inputs = flat(x, weights, edges, bandwidth, options);
+    detail::HistogramGradients g;
+    if (x.requires_grad()) g.x = at::zeros_like(inputs.x);
+    if (weights.requires_grad()) g.weights = at::zeros_like(inputs.weights);
+    if (edges.requires_grad()) g.edges = at::zeros_like(inputs.edges);
+    if (bandwidth.requires_grad()) g.bandwidth = at::zeros_like(inputs.bandwidth);
+    const auto cotangent = [&](std::size_t i) {
+      return cotangents[i].defined() ? cotangents[i].to(at::kDouble).contiguous() : Tensor();
+    };
+    detail::histogram_gradients(inputs, {cotangent(0), cotangent(1), cotangent(2), cotangent(3)},
+                                g);
+    if (g.x.defined()) result[0] = g.x.to(x.scalar_type());
+    if (g.weights.defined()) {
+      result[1] = g.weights.reshape(weights.sizes()).to(weights.scalar_type());
+    }
+    if (g.edges.defined()) result[2] = g.edges.to(edges.scalar_type());
+    if (g.bandwidth.defined()) {
+      const bool one = bandwidth.numel() == 1;
+      result[3] = (one ? g.bandwidth.sum().reshape(bandwidth.sizes()) : g.bandwidth)
+                      .to(bandwidth.scalar_type());
+    }
+    return result;
+  }
+
+ private:
+  static SmearingOptions options_of(AutogradContext* ctx) {
+    return {static_cast<Kernel>(ctx->saved_data["kernel"].toInt()),
+            static_cast<Flow>(ctx->saved_data["flow"].toInt()), false};
+  }
+
+  static detail::HistogramInputs flat(const Tensor& x, const Tensor& weights, const Tensor& edges,
+                                      const Tensor& bandwidth, const SmearingOptions& options) {
+    const Inputs in = prepare(x.detach(), weights.detach(), edges.detach(), bandwidth.detach());
+    return {in.x.contiguous(),         in.weights.contiguous(), in.edges.contiguous(),
+            in.bandwidth.contiguous(), options.kernel,          options.flow};
+  }
+
+  /// First derivatives that can be differentiated again.
+  static void again(const variable_list& in, const variable_list& cotangents,
+                    const SmearingOptions& options, variable_list& result) {
+    const Both both = by_operations(in[0], in[1], in[2], in[3], options);
+    variable_list values, factors, inputs;
+    std::size_t i = 0;
+    for (const Tensor& value : {both.soft.sumw, both.soft.sumw2, both.hard.sumw, both.hard.sumw2}) {
+      if (cotangents[i].defined() && value.requires_grad()) {
+        values.push_back(value);
+        factors.push_back(cotangents[i]);
+      }
+      ++i;
+    }
+    for (const Tensor& input : in) {
+      if (input.requires_grad()) inputs.push_back(input);
+    }
+    if (values.empty() || inputs.empty()) return;
+    const variable_list found = torch::autograd::grad(values, inputs, factors, true, true, true);
+    std::size_t next = 0;
+    for (std::size_t j = 0; j < in.size(); ++j) {
+      if (in[j].requires_grad()) result[j] = found[next++];
+    }
+  }
+};
+
+bool on_cpu(const Tensor& tensor) { return tensor.device().is_cpu(); }
+
+Both both_histograms(const Tensor& x, const Tensor& weights, const Tensor& edges,
+                     const Tensor& bandwidth, const SmearingOptions& options) {
+  check(x, weights, edges, bandwidth);
+  const bool tangents =
+      has_tangent(x) || has_tangent(weights) || has_tangent(edges) || has_tangent(bandwidth);
+  if (options.reflect || tangents || !on_cpu(x) || !on_cpu(weights) || !on_cpu(edges) ||
+      !on_cpu(bandwidth)) {
+    return by_operations(x, weights, edges, bandwidth, options);
+  }
+  const variable_list sums =
+      FusedHistogram::apply(x, weights, edges, bandwidth, static_cast<std::int64_t>(options.kernel),
+                            static_cast<std::int64_t>(options.flow));
+  return {{sums[0], sums[1]}, {sums[2], sums[3]}};
+}
+
 SoftHistogramResult choose(const Histogram& soft, const Histogram& hard, bool training,
                            bool straight_through) {
   SoftHistogramResult result{soft.sumw, soft.sumw2, soft, hard};
@@ -270,11 +398,7 @@ Tensor bin_membership(const Tensor& x, const Tensor& edges, const Tensor& bandwi
 
 Histogram soft_histogram(const Tensor& x, const Tensor& weights, const Tensor& edges,
                          const Tensor& bandwidth, const SmearingOptions& options) {
-  Inputs in = prepare(x, weights, edges, bandwidth);
-  in.weights = with_squares(in.weights);
-  const Tensor index = bin_index(x, edges, options.flow);
-  const Tensor hard = sum_by_bin(index, in.weights, number_of_bins(edges.size(0), options.flow));
-  return split(smear(in, options, hard, index), weights);
+  return both_histograms(x, weights, edges, bandwidth, options).soft;
 }
 
 Histogram softmax_histogram(const Tensor& outputs, const Tensor& weights, double temperature) {
@@ -342,6 +466,12 @@ SoftHistogramResult SoftHistogramImpl::forward(const Tensor& x, const Tensor& we
   require(x.dim() == 2 ? x.size(1) == n_axes : x.dim() == 1 && n_axes == 1,
           "[events, " + std::to_string(n_axes) + "] expected, found " + shape_of(x),
           "soft_histogram");
+  const AxisOptions& first = options_.axes.front();
+  if (n_axes == 1 && first.bandwidth * annealing_ > 0.0) {
+    const Both both = both_histograms(x.dim() == 1 ? x : x.select(1, 0), weights, edges(),
+                                      bandwidth(), first.smearing);
+    return choose(both.soft, both.hard, is_training(), options_.straight_through);
+  }
   Tensor index, shares;  // of the axes so far
   for (std::size_t a = 0; a < options_.axes.size(); ++a) {
     const AxisOptions& axis = options_.axes[a];
@@ -357,22 +487,9 @@ SoftHistogramResult SoftHistogramImpl::forward(const Tensor& x, const Tensor& we
                            : (place.unsqueeze(1) == at::arange(n, place.options())).to(at::kDouble);
     shares = a == 0 ? one : (shares.unsqueeze(2) * one.unsqueeze(1)).flatten(1);
   }
-  require(weights.dim() >= 1 && weights.dim() <= 2 && weights.size(-1) == x.size(0),
-          "weights " + shape_of(weights) + " for events " + shape_of(x), "soft_histogram");
-  const Tensor both = stacked(weights);
-  const Tensor hard = sum_by_bin(index, both, bins());
-  Tensor soft = hard;
-  const AxisOptions& first = options_.axes.front();
-  if (n_axes > 1) {
-    soft = at::matmul(both, shares);
-  } else if (first.bandwidth * annealing_ > 0.0) {
-    const Tensor column = x.dim() == 1 ? x : x.select(1, 0);
-    Inputs in = prepare(column, weights, edges(), bandwidth());
-    in.weights = both;
-    soft = smear(in, first.smearing, hard, index);
-  }
-  return choose(split(soft, weights), split(hard, weights), is_training(),
-                options_.straight_through);
+  const Histogram hard = fill_histogram(index, weights, bins());
+  const Histogram soft = n_axes == 1 ? hard : split(at::matmul(stacked(weights), shares), weights);
+  return choose(soft, hard, is_training(), options_.straight_through);
 }
 
 void SoftHistogramImpl::pretty_print(std::ostream& stream) const {

@@ -196,6 +196,38 @@ TEST_CASE("soft histograms have the derivatives of their formula",
   }
 }
 
+TEST_CASE("the pass over blocks has the derivatives of plain operations",
+          "[modules][soft_histogram][gradient]") {
+  // More events than a block holds; beyond all ends; a weight set of zeros and negative ones.
+  const std::int64_t n = 5001;
+  const Tensor edges = tensor({0.0, 0.1, 0.4, 0.7, 1.0}), h = tensor({0.1, 0.05, 0.2, 0.1, 0.15});
+  const Tensor x = 1.4 * sequence(n) - 0.2,
+               w = at::stack({sequence(n, 0.1) - 0.3, sequence(n, 0.6)});
+  for (const SmearingOptions& options : all_options()) {
+    if (options.reflect) continue;
+    INFO("kernel " << static_cast<int>(options.kernel) << ", flow "
+                   << static_cast<int>(options.flow));
+    std::vector<Tensor> in;
+    for (const Tensor& t : {x, w, edges, h}) in.push_back(t.clone().requires_grad_());
+    const Histogram fused = soft_histogram(in[0], in[1], in[2], in[3], options);
+    const Tensor shares = slalom::bin_membership(in[0], in[2], in[3], options);
+    const Tensor plain_sumw = in[1].matmul(shares), plain_sumw2 = (in[1] * in[1]).matmul(shares);
+    const auto loss = [](const Tensor& a, const Tensor& b) {
+      return (a * a * a).sum() + (a * b).sum();
+    };
+    const auto found = slalom::gradients(loss(fused.sumw, fused.sumw2), in);
+    const auto expected = slalom::gradients(loss(plain_sumw, plain_sumw2), in);
+    // The same, but with a graph of the derivatives.
+    const auto again = slalom::gradients(loss(fused.sumw, fused.sumw2), in, true);
+    for (std::size_t i = 0; i < in.size(); ++i) {
+      const double scale = expected[i].abs().max().item<double>();
+      CHECK(distance(found[i], expected[i]) < 1e-11 * scale);
+      CHECK(distance(again[i], expected[i]) < 1e-11 * scale);
+      CHECK(again[i].requires_grad());
+    }
+  }
+}
+
 TEST_CASE("several sets of weights share the smearing", "[modules][soft_histogram][gradient]") {
   const Tensor x = sequence(7), w = at::stack({sequence(7, 0.1), sequence(7, 0.3) - 0.5});
   const Tensor edges = tensor({0.0, 0.4, 1.0});

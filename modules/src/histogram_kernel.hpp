@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "slalom/modules/torch.hpp"
+
+#include "slalom/modules/soft_histogram.hpp"
+
+/// \file
+/// The smeared histogram of one axis in one pass over the events, on the CPU: counts, leaks over
+/// the edges, and their first derivatives, in blocks that stay in the cache. LibTorch does erfc and
+/// exp, plain loops the rest: as tensor operations it is five times slower.
+namespace slalom::detail {
+
+/// Arguments: CPU, float64, contiguous. x [n], weights [k, n], edges and bandwidth [B + 1].
+struct HistogramInputs {
+  Tensor x, weights, edges, bandwidth;
+  Kernel kernel;
+  Flow flow;
+};
+
+/// Sums [k, bins].
+struct HistogramSums {
+  Tensor soft_sumw, soft_sumw2, hard_sumw, hard_sumw2;
+};
+
+/// \throws Error (numerical) for NaN in x
+HistogramSums histogram_sums(const HistogramInputs& in);
+
+/// Which derivatives are wanted, and where they are put; undefined: not wanted.
+struct HistogramGradients {
+  Tensor x, weights, edges, bandwidth;
+};
+
+/// Adds to `out` the products of cotangents [k, bins] (undefined: 0) and first derivatives.
+void histogram_gradients(const HistogramInputs& in, const HistogramSums& cotangents,
+                         HistogramGradients& out);
+
+}  // namespace slalom::detail
