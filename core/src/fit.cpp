@@ -552,6 +552,41 @@ Covariance Fitter::covariance(const FitResult& result) {
   return covariance;
 }
 
+std::vector<double> Fitter::solve(const FitResult& result, std::span<const double> right) {
+  const std::size_t n = state_->model.n_parameters();
+  if (right.size() != n) {
+    bad_option(std::to_string(n) + " values expected, found " + std::to_string(right.size()),
+               "right");
+  }
+  const BlockInverse inverse = invert(state_->state, result);
+  if (!inverse.valid) return {};
+  const auto pick = [&](const std::vector<std::size_t>& parameters) {
+    Eigen::VectorXd picked(static_cast<Eigen::Index>(parameters.size()));
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      picked[static_cast<Eigen::Index>(i)] = right[parameters[i]];
+    }
+    return picked;
+  };
+  Eigen::VectorXd shared = pick(inverse.shared);
+  Eigen::VectorXd local = pick(inverse.local);
+  if (local.size() > 0) shared -= inverse.response.transpose() * local;
+  if (shared.size() > 0) shared = inverse.schur.solve(shared).eval();
+  for (std::size_t bin = 0; bin < inverse.local_inverse.size(); ++bin) {
+    const Matrix& block = inverse.local_inverse[bin];
+    const auto first = static_cast<Eigen::Index>(inverse.bin_begin[bin]);
+    local.segment(first, block.rows()) = (block * local.segment(first, block.rows())).eval();
+  }
+  if (local.size() > 0) local -= inverse.response * shared;
+  std::vector<double> solution(n, 0.0);
+  for (std::size_t i = 0; i < inverse.shared.size(); ++i) {
+    solution[inverse.shared[i]] = shared[static_cast<Eigen::Index>(i)];
+  }
+  for (std::size_t i = 0; i < inverse.local.size(); ++i) {
+    solution[inverse.local[i]] = local[static_cast<Eigen::Index>(i)];
+  }
+  return solution;
+}
+
 FitResult fit(const Model& model, const FitOptions& options) { return Fitter(model).fit(options); }
 
 }  // namespace slalom

@@ -2,218 +2,250 @@
 #include "slalom/core/template_derivatives.hpp"
 
 #include <boost/math/special_functions/digamma.hpp>
-#include <cmath>
-#include <functional>
 #include <string>
+#include <utility>
+
+#include "interpolation.hpp"
+#include "jet.hpp"
 
 namespace slalom {
 
 namespace {
 
-/// A number with its derivative along the direction in parameter space.
-struct Dual {
-  double value = 0.0;
-  double slope = 0.0;
-};
+using detail::HistosysWeights;
+using detail::Jet;
+using detail::NormsysFactor;
+using detail::top_of_product;
 
-Dual operator+(Dual a, Dual b) { return {a.value + b.value, a.slope + b.slope}; }
-Dual operator-(Dual a, Dual b) { return {a.value - b.value, a.slope - b.slope}; }
-Dual operator*(Dual a, Dual b) {
-  return {a.value * b.value, a.slope * b.value + a.value * b.slope};
-}
-Dual operator/(Dual a, Dual b) {
-  const double q = a.value / b.value;
-  return {q, (a.slope - q * b.slope) / b.value};
-}
-Dual operator*(double a, Dual b) { return {a * b.value, a * b.slope}; }
-Dual& operator+=(Dual& a, Dual b) { return a = a + b; }
-Dual& operator*=(Dual& a, Dual b) { return a = a * b; }
-Dual constant(double x) { return {x, 0.0}; }
-Dual log(Dual a) { return {std::log(a.value), a.slope / a.value}; }
-Dual exp(Dual a) {
-  const double e = std::exp(a.value);
-  return {e, e * a.slope};
-}
-
-/// Delta of a histosys is s (hi - lo) / 2 + w (hi + lo - 2 nominal) / 16.
-struct HistosysWeights {
-  Dual s, w;
-};
-
-HistosysWeights histosys_weights(HistosysCode code, Dual x) {
-  const double sign = x.value > 0.0 ? 1.0 : (x.value < 0.0 ? -1.0 : 0.0);
-  const bool inside = std::abs(x.value) <= 1.0;
-  if (code == HistosysCode::code0) return {x, (8.0 * sign) * x};
-  if (code == HistosysCode::code2) {
-    if (inside) return {x, 8.0 * (x * x)};
-    return {x - constant(sign), 16.0 * (sign * x - constant(1.0))};
-  }
-  if (!inside) return {x, (8.0 * sign) * x};
-  const Dual x2 = x * x;
-  return {x, x2 * (constant(15.0) + x2 * (3.0 * x2 - constant(10.0)))};
-}
-
-/// Factor of a normsys with its derivatives with respect to hi and lo.
-struct NormsysFactor {
-  Dual value, d_hi, d_lo;
-};
-
-/// Derivative of a polynomial that is odd and even combined as in code4: the three conditions at +1
-/// have values v, slopes d and curvatures c.
-Dual code4_part(Dual x, double sign, double v, double d, double c) {
-  const Dual y = sign * x;  // seen from the other side for lo
-  const Dual y2 = y * y;
-  const Dual odd =
-      (1.0 / 16.0) *
-      (y * (constant(15.0 * v - 7.0 * d + c) +
-            y2 * (constant(-10.0 * v + 10.0 * d - 2.0 * c) + (3.0 * v - 3.0 * d + c) * y2)));
-  const Dual even =
-      (1.0 / 16.0) *
-      (y2 * (constant(24.0 * v - 9.0 * d + c) +
-             y2 * (constant(-24.0 * v + 14.0 * d - 2.0 * c) + (8.0 * v - 5.0 * d + c) * y2)));
-  return odd + even;
-}
-
-NormsysFactor normsys_factor(NormsysCode code, const NormsysTerm& t, Dual x) {
-  const double lh = std::log(t.hi), ll = std::log(t.lo);
-  const bool inside = code == NormsysCode::code4 && std::abs(x.value) < 1.0;
-  if (!inside) {
-    const bool up = x.value >= 0.0;
-    const Dual size = up ? x : -1.0 * x;
-    const Dual value = exp((up ? lh : ll) * size);
-    const Dual derivative = (1.0 / (up ? t.hi : t.lo)) * (size * value);
-    return {value, up ? derivative : Dual{}, up ? Dual{} : derivative};
-  }
-  const auto part = [&](double sign, double f, double l) {
-    return code4_part(x, sign, f - 1.0, f * l, f * l * l);
-  };
-  const auto derivative = [&](double sign, double l) {
-    return code4_part(x, sign, 1.0, 1.0 + l, l * l + 2.0 * l);
-  };
-  return {constant(1.0) + part(1.0, t.hi, lh) + part(-1.0, t.lo, ll), derivative(1.0, lh),
-          derivative(-1.0, ll)};
-}
+template <std::size_t N>
+using Jets = std::vector<Jet<N>>;
 
 /// Everything about one sample at one point.
+template <std::size_t N>
 struct SampleAtPoint {
-  std::vector<HistosysWeights> weights;
-  std::vector<NormsysFactor> normsys;
-  Dual plain = constant(1.0);  ///< product of the free factors
-  std::vector<Dual> yield;     ///< nominal + Delta [n_bins]
-  std::vector<Dual> binwise;   ///< product of the per-bin factors [n_bins]
-
-  /// Product of all scalar factors but one normsys.
-  Dual factor_without(std::size_t skip) const {
-    Dual product = plain;
-    for (std::size_t i = 0; i < normsys.size(); ++i) {
-      if (i != skip) product *= normsys[i].value;
-    }
-    return product;
-  }
-  Dual factor() const { return factor_without(normsys.size()); }
+  std::vector<HistosysWeights<N>> histosys;
+  std::vector<NormsysFactor<N>> normsys;
+  Jet<N> factor = 1.0;  ///< product of all scalar factors
+  Jets<N> without;      ///< the same without one of them: normsys, then free factors
+  Jets<N> yield;        ///< nominal + Delta [n_bins]
+  Jets<N> binwise;      ///< product of the per-bin factors [n_bins]
 };
 
-SampleAtPoint evaluate(const ModelSpec& spec, const SampleSpec& sample,
-                       const std::vector<Dual>& theta) {
-  SampleAtPoint result;
+template <std::size_t N>
+SampleAtPoint<N> evaluate(const ModelSpec& spec, const SampleSpec& sample, const Jets<N>& theta) {
+  SampleAtPoint<N> at;
   const std::size_t n = sample.nominal.size();
-  for (double y : sample.nominal) result.yield.push_back(constant(y));
+  at.yield.assign(sample.nominal.begin(), sample.nominal.end());
+  at.histosys.reserve(sample.histosys.size());
   for (const HistosysTerm& t : sample.histosys) {
-    result.weights.push_back(histosys_weights(spec.histosys_code, theta[t.parameter]));
-    const HistosysWeights& h = result.weights.back();
+    at.histosys.push_back(detail::histosys_weights(spec.histosys_code, theta[t.parameter]));
+    const HistosysWeights<N>& h = at.histosys.back();
     for (std::size_t b = 0; b < n; ++b) {
-      const double difference = t.hi[b] - t.lo[b];
-      const double even = (t.hi[b] - sample.nominal[b]) + (t.lo[b] - sample.nominal[b]);
-      result.yield[b] += (0.5 * difference) * h.s + (even / 16.0) * h.w;
+      const double odd = 0.5 * (t.hi[b] - t.lo[b]);
+      const double even = ((t.hi[b] - sample.nominal[b]) + (t.lo[b] - sample.nominal[b])) / 16.0;
+      for (std::size_t k = 0; k <= N; ++k) at.yield[b].c[k] += odd * h.s.c[k] + even * h.w.c[k];
     }
   }
+  // Products from the left, then those from the right.
+  at.without.reserve(sample.normsys.size() + sample.factors.size());
   for (const NormsysTerm& t : sample.normsys) {
-    result.normsys.push_back(normsys_factor(spec.normsys_code, t, theta[t.parameter]));
+    at.normsys.push_back(detail::normsys_factor(spec.normsys_code, t, theta[t.parameter]));
+    at.without.push_back(at.factor);
+    at.factor *= at.normsys.back().value;
   }
-  for (const FactorTerm& t : sample.factors) result.plain *= theta[t.parameter];
-  result.binwise.assign(n, constant(1.0));
+  for (const FactorTerm& t : sample.factors) {
+    at.without.push_back(at.factor);
+    at.factor *= theta[t.parameter];
+  }
+  Jet<N> right = 1.0;
+  for (std::size_t i = at.without.size(); i-- > 0;) {
+    at.without[i] *= right;
+    const std::size_t free = i - sample.normsys.size();
+    right *=
+        i < sample.normsys.size() ? at.normsys[i].value : theta[sample.factors[free].parameter];
+  }
+  at.binwise.assign(n, 1.0);
   for (const BinwiseTerm& t : sample.binwise) {
-    for (std::size_t b = 0; b < n; ++b) result.binwise[b] *= theta[t.parameters[b]];
+    for (std::size_t b = 0; b < n; ++b) at.binwise[b] *= theta[t.parameters[b]];
   }
-  return result;
+  return at;
 }
 
-/// Adds what one sample contributes, given u_b = d(result) / d(rate_b).
-void add_sample(const SampleSpec& sample, const SampleAtPoint& at, std::span<const Dual> u,
-                std::vector<Dual>& out) {
+/// Appends the derivatives with respect to what one sample is made of, for u_b = d(result) /
+/// d(rate_b).
+template <std::size_t N>
+void add_inputs(const SampleSpec& sample, const SampleAtPoint<N>& at, std::span<const Jet<N>> u,
+                std::vector<double>& out) {
   const std::size_t n = sample.nominal.size();
-  const Dual factor = at.factor();
-  Dual even = constant(0.0);  // nominal enters all histosys with -w / 8
-  for (const HistosysWeights& h : at.weights) even += (-0.125) * h.w;
-  std::vector<Dual> weight(n);
-  Dual sum;
+  Jet<N> even = 1.0;  // nominal enters all histosys with -w / 8
+  for (const HistosysWeights<N>& h : at.histosys) even += -0.125 * h.w;
+  Jets<N> weight(n);
+  Jet<N> sum;
   for (std::size_t b = 0; b < n; ++b) {
     weight[b] = u[b] * at.binwise[b];
     sum += weight[b] * at.yield[b];
-    out.push_back(weight[b] * factor * (constant(1.0) + even));
+    weight[b] *= at.factor;
+    out.push_back(top_of_product(weight[b], even));
   }
-  for (const HistosysWeights& h : at.weights) {
+  for (const HistosysWeights<N>& h : at.histosys) {
     for (double sign : {0.5, -0.5}) {
-      const Dual derivative = sign * h.s + (1.0 / 16.0) * h.w;
-      for (std::size_t b = 0; b < n; ++b) out.push_back(weight[b] * factor * derivative);
+      const Jet<N> derivative = sign * h.s + (1.0 / 16.0) * h.w;
+      for (std::size_t b = 0; b < n; ++b) out.push_back(top_of_product(weight[b], derivative));
     }
   }
   for (std::size_t i = 0; i < at.normsys.size(); ++i) {
-    const Dual others = sum * at.factor_without(i);
-    out.push_back(others * at.normsys[i].d_hi);
-    out.push_back(others * at.normsys[i].d_lo);
+    const Jet<N> others = sum * at.without[i];
+    out.push_back(top_of_product(others, at.normsys[i].d_hi));
+    out.push_back(top_of_product(others, at.normsys[i].d_lo));
+  }
+}
+
+/// Adds the derivatives with respect to the parameters that act on one sample.
+template <std::size_t N>
+void add_parameters(const SampleSpec& sample, const SampleAtPoint<N>& at, std::span<const Jet<N>> u,
+                    const Jets<N>& theta, std::vector<double>& out) {
+  const std::size_t n = sample.nominal.size();
+  Jets<N> weight(n);
+  Jet<N> sum;
+  for (std::size_t b = 0; b < n; ++b) {
+    weight[b] = u[b] * at.binwise[b];
+    sum += weight[b] * at.yield[b];
+    weight[b] *= at.factor;
+  }
+  for (std::size_t i = 0; i < at.histosys.size(); ++i) {
+    const HistosysTerm& t = sample.histosys[i];
+    Jet<N> odd, even;
+    for (std::size_t b = 0; b < n; ++b) {
+      odd += (0.5 * (t.hi[b] - t.lo[b])) * weight[b];
+      even += (((t.hi[b] - sample.nominal[b]) + (t.lo[b] - sample.nominal[b])) / 16.0) * weight[b];
+    }
+    out[t.parameter] +=
+        top_of_product(odd, at.histosys[i].ds) + top_of_product(even, at.histosys[i].dw);
+  }
+  for (std::size_t i = 0; i < at.normsys.size(); ++i) {
+    out[sample.normsys[i].parameter] += top_of_product(sum * at.without[i], at.normsys[i].d_x);
+  }
+  for (std::size_t i = 0; i < sample.factors.size(); ++i) {
+    out[sample.factors[i].parameter] += top_of_product(sum, at.without[at.normsys.size() + i]);
+  }
+  for (std::size_t i = 0; i < sample.binwise.size(); ++i) {
+    for (std::size_t b = 0; b < n; ++b) {
+      Jet<N> others = u[b] * at.factor;
+      for (std::size_t j = 0; j < sample.binwise.size(); ++j) {
+        if (j != i) others *= theta[sample.binwise[j].parameters[b]];
+      }
+      out[sample.binwise[i].parameters[b]] += top_of_product(others, at.yield[b]);
+    }
   }
 }
 
 /// u for log L: n / rate - 1.
-Dual poisson_weight(double n, Dual rate, const std::string& channel, std::size_t bin) {
-  if (n == 0.0 && rate.value >= 0.0) return constant(-1.0);
-  if (!(rate.value > 0.0)) {
+template <std::size_t N>
+Jet<N> poisson_weight(double n, const Jet<N>& rate, const std::string& channel, std::size_t bin) {
+  if (n == 0.0 && rate.value() >= 0.0) return -1.0;
+  if (!(rate.value() > 0.0)) {
     throw Error(ErrorKind::numerical,
-                "log L is not finite: the expected rate is " + std::to_string(rate.value),
+                "log L is not finite: the expected rate is " + std::to_string(rate.value()),
                 "bin " + std::to_string(bin) + " of channel '" + channel + "'");
   }
-  return constant(n) / rate - constant(1.0);
+  return Jet<N>(n) / rate - 1.0;
 }
 
 /// d log Poisson(n | rate) / d n, for continuous n.
-Dual count_derivative(double n, Dual rate) {
+template <std::size_t N>
+Jet<N> count_derivative(double n, const Jet<N>& rate) {
   // For n = 0 and no expectation the derivative is -infinity; such a bin carries no information.
-  if (rate.value <= 0.0) return constant(0.0);
-  return log(rate) - constant(boost::math::digamma(n + 1.0));
+  if (rate.value() <= 0.0) return 0.0;
+  return log(rate) - boost::math::digamma(n + 1.0);
 }
 
-std::vector<Dual> make_point(std::span<const double> parameters,
-                             std::span<const double> direction) {
-  std::vector<Dual> theta(parameters.size());
-  for (std::size_t i = 0; i < theta.size(); ++i) {
-    theta[i] = {parameters[i], direction.empty() ? 0.0 : direction[i]};
+template <std::size_t N>
+Jets<N> make_point(std::span<const double> parameters, std::span<const double> direction) {
+  Jets<N> theta(parameters.begin(), parameters.end());
+  if constexpr (N > 0) {
+    for (std::size_t i = 0; i < theta.size(); ++i) theta[i].c[1] = direction[i];
   }
   return theta;
 }
 
-/// Channel by channel: rates, their weights by `weigh(channel, bin, rate)`, and what follows.
-std::vector<Dual> add_templates(
-    const ModelSpec& spec, const std::vector<Dual>& theta,
-    const std::function<Dual(const ChannelSpec&, std::size_t, Dual)>& weigh,
-    std::vector<Dual>* rates) {
-  std::vector<Dual> out;
+/// N-th derivatives along a direction of d(result) / d(input) and of d(result) / d(parameter).
+struct Derivatives {
+  std::vector<double> inputs;
+  std::vector<double> parameters;
+};
+
+/// What is wanted.
+enum class By { inputs, parameters, both };
+
+/// Channel by channel: rates, their weights by `weigh(channel, bin, rate)`, and what follows for
+/// the templates. Returns the rates.
+template <std::size_t N, typename Weigh>
+Jets<N> add_templates(const ModelSpec& spec, const Jets<N>& theta, By by, const Weigh& weigh,
+                      Derivatives& out) {
+  Jets<N> rates;
+  rates.reserve(spec.n_bins());
   for (const ChannelSpec& channel : spec.channels) {
-    std::vector<SampleAtPoint> samples;
-    std::vector<Dual> rate(channel.n_bins), u(channel.n_bins);
+    std::vector<SampleAtPoint<N>> samples;
+    samples.reserve(channel.samples.size());
+    Jets<N> rate(channel.n_bins), u(channel.n_bins);
     for (const SampleSpec& sample : channel.samples) {
       samples.push_back(evaluate(spec, sample, theta));
-      const Dual factor = samples.back().factor();
+      const SampleAtPoint<N>& at = samples.back();
       for (std::size_t b = 0; b < channel.n_bins; ++b) {
-        rate[b] += samples.back().yield[b] * factor * samples.back().binwise[b];
+        rate[b] += at.yield[b] * at.factor * at.binwise[b];
       }
     }
     for (std::size_t b = 0; b < channel.n_bins; ++b) u[b] = weigh(channel, b, rate[b]);
     for (std::size_t i = 0; i < samples.size(); ++i) {
-      add_sample(channel.samples[i], samples[i], u, out);
+      const SampleSpec& sample = channel.samples[i];
+      if (by != By::parameters) add_inputs<N>(sample, samples[i], u, out.inputs);
+      if (by != By::inputs) add_parameters<N>(sample, samples[i], u, theta, out.parameters);
     }
-    if (rates) rates->insert(rates->end(), rate.begin(), rate.end());
+    rates.insert(rates.end(), rate.begin(), rate.end());
   }
+  return rates;
+}
+
+/// The part of the constraint terms: widths to `out.inputs`, auxiliary data to `auxiliary`.
+template <std::size_t N>
+void add_constraints(const ModelSpec& spec, const Jets<N>& theta, std::span<const double> data,
+                     By by, Derivatives& out, std::vector<double>& auxiliary) {
+  for (std::size_t i = 0; i < spec.auxiliary.size(); ++i) {
+    const Parameter& p = spec.parameters[spec.auxiliary[i]];
+    const Jet<N>& x = theta[spec.auxiliary[i]];
+    const double a = data[spec.n_bins() + i];
+    double& slope = out.parameters[spec.auxiliary[i]];
+    if (p.constraint == ConstraintType::poisson) {
+      out.inputs.push_back((a / p.tau - x).top());
+      auxiliary.push_back(count_derivative(a, p.tau * x).top());
+      if (by == By::both) slope += (a == 0.0 ? Jet<N>(-p.tau) : Jet<N>(a) / x - p.tau).top();
+    } else {
+      const Jet<N> pull = (1.0 / p.sigma) * (a - x);
+      out.inputs.push_back(((1.0 / p.sigma) * (pull * pull - 1.0)).top());
+      auxiliary.push_back(((-1.0 / p.sigma) * pull).top());
+      if (by == By::both) slope += ((1.0 / p.sigma) * pull).top();
+    }
+  }
+}
+
+/// N-th derivative along the direction of d log L / d input for all inputs, and of d log L / d
+/// theta with By::both.
+template <std::size_t N>
+Derivatives logpdf_derivatives(const ModelSpec& spec, const Jets<N>& theta,
+                               std::span<const double> data, By by, std::size_t n_inputs) {
+  Derivatives out;
+  out.inputs.reserve(n_inputs);
+  out.parameters.assign(theta.size(), 0.0);
+  const auto weigh = [&](const ChannelSpec& channel, std::size_t b, const Jet<N>& rate) {
+    return poisson_weight(data[channel.first_bin + b], rate, channel.name, b);
+  };
+  const Jets<N> rates = add_templates<N>(spec, theta, by, weigh, out);
+  std::vector<double> auxiliary;
+  add_constraints<N>(spec, theta, data, by, out, auxiliary);
+  for (std::size_t b = 0; b < rates.size(); ++b) {
+    out.inputs.push_back(count_derivative(data[b], rates[b]).top());
+  }
+  out.inputs.insert(out.inputs.end(), auxiliary.begin(), auxiliary.end());
   return out;
 }
 
@@ -223,31 +255,23 @@ void check_size(std::size_t expected, std::size_t found, const char* what) {
                                     " values expected, found " + std::to_string(found));
 }
 
-/// d log L / d input for all inputs, as dual numbers along the direction.
-std::vector<Dual> logpdf_derivatives(const ModelSpec& spec, const std::vector<Dual>& theta,
-                                     std::span<const double> data) {
-  const auto weigh = [&](const ChannelSpec& channel, std::size_t b, Dual rate) {
-    return poisson_weight(data[channel.first_bin + b], rate, channel.name, b);
+void check_point(const Model& model, std::span<const double> parameters,
+                 std::span<const double> data) {
+  check_size(model.n_parameters(), parameters.size(), "parameters");
+  check_size(model.n_bins() + model.n_auxiliary(), data.size(), "data");
+}
+
+/// Derivatives of a weighted sum of the expected main data.
+Derivatives rate_derivatives(const Model& model, std::span<const double> parameters,
+                             std::span<const double> weights, By by) {
+  check_size(model.n_parameters(), parameters.size(), "parameters");
+  check_size(model.n_bins(), weights.size(), "weights");
+  const auto weigh = [&](const ChannelSpec& channel, std::size_t b, const Jet<0>&) {
+    return Jet<0>(weights[channel.first_bin + b]);
   };
-  std::vector<Dual> rates;
-  std::vector<Dual> out = add_templates(spec, theta, weigh, &rates);
-  const std::size_t n_bins = spec.n_bins();
-  std::vector<Dual> auxiliary;
-  for (std::size_t i = 0; i < spec.auxiliary.size(); ++i) {
-    const Parameter& p = spec.parameters[spec.auxiliary[i]];
-    const Dual x = theta[spec.auxiliary[i]];
-    const double a = data[n_bins + i];
-    if (p.constraint == ConstraintType::poisson) {
-      out.push_back(constant(a / p.tau) - x);
-      auxiliary.push_back(count_derivative(a, p.tau * x));
-    } else {
-      const Dual pull = (1.0 / p.sigma) * (constant(a) - x);
-      out.push_back((1.0 / p.sigma) * (pull * pull - constant(1.0)));
-      auxiliary.push_back((-1.0 / p.sigma) * pull);
-    }
-  }
-  for (std::size_t b = 0; b < n_bins; ++b) out.push_back(count_derivative(data[b], rates[b]));
-  out.insert(out.end(), auxiliary.begin(), auxiliary.end());
+  Derivatives out;
+  out.parameters.assign(parameters.size(), 0.0);
+  add_templates<0>(model.spec(), make_point<0>(parameters, {}), by, weigh, out);
   return out;
 }
 
@@ -289,40 +313,42 @@ TemplateDerivatives::TemplateDerivatives(const Model& model) : model_(model) {
 
 std::vector<double> TemplateDerivatives::logpdf(std::span<const double> parameters,
                                                 std::span<const double> data) const {
-  check_size(model_.n_parameters(), parameters.size(), "parameters");
-  check_size(model_.n_bins() + model_.n_auxiliary(), data.size(), "data");
-  std::vector<double> result;
-  for (Dual d : logpdf_derivatives(model_.spec(), make_point(parameters, {}), data)) {
-    result.push_back(d.value);
-  }
-  return result;
+  check_point(model_, parameters, data);
+  return logpdf_derivatives<0>(model_.spec(), make_point<0>(parameters, {}), data, By::inputs,
+                               size())
+      .inputs;
 }
 
 std::vector<double> TemplateDerivatives::logpdf_mixed(std::span<const double> parameters,
                                                       std::span<const double> data,
                                                       std::span<const double> direction) const {
-  check_size(model_.n_parameters(), parameters.size(), "parameters");
+  check_point(model_, parameters, data);
   check_size(model_.n_parameters(), direction.size(), "direction");
-  check_size(model_.n_bins() + model_.n_auxiliary(), data.size(), "data");
-  std::vector<double> result;
-  for (Dual d : logpdf_derivatives(model_.spec(), make_point(parameters, direction), data)) {
-    result.push_back(d.slope);
-  }
-  return result;
+  return logpdf_derivatives<1>(model_.spec(), make_point<1>(parameters, direction), data,
+                               By::inputs, size())
+      .inputs;
+}
+
+LogpdfCurvature TemplateDerivatives::logpdf_curvature(std::span<const double> parameters,
+                                                      std::span<const double> data,
+                                                      std::span<const double> direction) const {
+  check_point(model_, parameters, data);
+  check_size(model_.n_parameters(), direction.size(), "direction");
+  Derivatives all = logpdf_derivatives<2>(model_.spec(), make_point<2>(parameters, direction), data,
+                                          By::both, size());
+  return {std::move(all.inputs), std::move(all.parameters)};
 }
 
 std::vector<double> TemplateDerivatives::expected(std::span<const double> parameters,
                                                   std::span<const double> weights) const {
-  check_size(model_.n_parameters(), parameters.size(), "parameters");
-  check_size(model_.n_bins(), weights.size(), "weights");
-  const auto weigh = [&](const ChannelSpec& channel, std::size_t b, Dual) {
-    return constant(weights[channel.first_bin + b]);
-  };
-  std::vector<double> result(inputs_.size(), 0.0);
-  const std::vector<Dual> out =
-      add_templates(model_.spec(), make_point(parameters, {}), weigh, nullptr);
-  for (std::size_t i = 0; i < out.size(); ++i) result[i] = out[i].value;
+  std::vector<double> result = rate_derivatives(model_, parameters, weights, By::inputs).inputs;
+  result.resize(size(), 0.0);
   return result;
+}
+
+std::vector<double> TemplateDerivatives::expected_by_parameters(
+    std::span<const double> parameters, std::span<const double> weights) const {
+  return rate_derivatives(model_, parameters, weights, By::parameters).parameters;
 }
 
 }  // namespace slalom

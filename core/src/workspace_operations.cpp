@@ -8,35 +8,20 @@
 
 #include "slalom/core/error.hpp"
 #include "slalom/core/json.hpp"
-#include "slalom/core/workspace.hpp"
 #include "text.hpp"
+#include "workspace_document.hpp"
 
 namespace slalom {
 namespace {
 
+using detail::checked_result;
 using detail::in_quotes;
-
-const std::string& name_of(const Json& item) {
-  return item.at("name").get_ref<const std::string&>();
-}
+using detail::name_of;
 
 std::string list_of(const std::set<std::string>& names) {
   std::string list;
   for (const std::string& name : names) list += (list.empty() ? "" : ", ") + in_quotes(name);
   return list;
-}
-
-void check(const Json& document, const std::string& what) {
-  try {
-    parse_workspace(document);
-  } catch (const Error& error) {
-    throw Error(error.kind(), what + ": " + error.message(), error.where());
-  }
-}
-
-Json checked_result(Json document, const char* operation) {
-  check(document, std::string("the result of ") + operation + " is no valid workspace");
-  return document;
 }
 
 // --- combine ---
@@ -231,8 +216,8 @@ nlohmann::json combine(const nlohmann::json& left, const nlohmann::json& right, 
     throw Error(ErrorKind::usage,
                 "channels can be merged by an outer, left outer or right outer join only");
   }
-  check(left, "the left workspace");
-  check(right, "the right workspace");
+  detail::check_workspace(left, "the left workspace");
+  detail::check_workspace(right, "the right workspace");
   Json result = {{"version", left["version"]}};
   result["channels"] =
       join_items(join, left["channels"], right["channels"], merge_channels ? "samples" : nullptr);
@@ -244,7 +229,7 @@ nlohmann::json combine(const nlohmann::json& left, const nlohmann::json& right, 
 }
 
 nlohmann::json prune(const nlohmann::json& document, const Selection& selection) {
-  check(document, "the workspace");
+  detail::check_workspace(document, "the workspace");
   const Inventory inventory(document);
   check_known(selection.modifier_types, inventory.modifier_types, "modifier of type");
   check_known(selection.modifiers, inventory.modifiers, "modifier");
@@ -269,7 +254,7 @@ nlohmann::json prune(const nlohmann::json& document, const Selection& selection)
 }
 
 nlohmann::json rename(const nlohmann::json& document, const Renaming& renaming) {
-  check(document, "the workspace");
+  detail::check_workspace(document, "the workspace");
   const Inventory inventory(document);
   check_known(renaming.modifiers, inventory.modifiers, "modifier");
   check_known(renaming.samples, inventory.samples, "sample");
@@ -294,7 +279,7 @@ nlohmann::json rename(const nlohmann::json& document, const Renaming& renaming) 
 }
 
 nlohmann::json sorted(const nlohmann::json& document) {
-  check(document, "the workspace");
+  detail::check_workspace(document, "the workspace");
   Json result = document;
   sort_by_name(result["channels"]);
   sort_by_name(result["observations"]);

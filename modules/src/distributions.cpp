@@ -43,7 +43,11 @@ Tensor poisson_log_prob(const Tensor& n, const Tensor& rate) {
   const Tensor n_all = n + zero, rate_all = rate + zero;
   const Tensor k = masked(some, n_all, 1.0), r = masked(some, rate_all, 1.0);
   const Tensor e = (r - k) / k;
-  const Tensor with_events = k * (at::log1p(e) - e) - stirling_remainder(k);
+  // Far below n, 1 + e has lost the digits of the rate.
+  const Tensor far = e < -0.5;
+  const Tensor log_ratio = at::where(far, at::log(masked(far, r, 1.0) / masked(far, k, 1.0)),
+                                     at::log1p(masked(~far, e, 0.0)));
+  const Tensor with_events = k * (log_ratio - e) - stirling_remainder(k);
   // n = 0: the derivative by n is that of n log rate - lgamma(n + 1).
   const Tensor k0 = masked(none, n_all, 0.0), r0 = masked(none, rate_all, 1.0);
   const Tensor without_events = k0 * at::log(r0) - r0 - at::lgamma(k0 + 1.0);

@@ -7,6 +7,10 @@
 ///   logpdf_gradient/<model>   with all first derivatives
 ///   hessian/<model>           with gradient and exact Hessian
 ///   fit/<model>               full fit from the suggested start, in the memory of a reused Fitter
+///   sensitivity_sigma/<model> expected sigma(mu) with its derivatives by all inputs: Asimov fit
+///   from
+///                             the last one, as in a training loop, a new calculator each time
+///   sensitivity_limit/<model> the same for the expected median upper limit
 ///   stream/<model>            for comparison: multiply-add over as many doubles as the model has
 ///                             template coefficients (two per bin of each histosys)
 ///
@@ -29,6 +33,7 @@
 #include "slalom/core/json.hpp"
 #include "slalom/core/patch.hpp"
 #include "slalom/core/patchset.hpp"
+#include "slalom/core/sensitivity.hpp"
 #include "support/synthetic.hpp"
 
 namespace slalom::bench {
@@ -201,6 +206,30 @@ void fit_model(benchmark::State& state, Source& source) {
   state.counters["evaluations"] = result.evaluations;
 }
 
+void differentiate(benchmark::State& state, Source& source, bool limit) {
+  const Model& model = source.model();
+  if (!model.spec().poi) {
+    state.SkipWithError("no parameter of interest");
+    return;
+  }
+  SensitivityOptions options;
+  options.fit.fixed = {{*model.spec().poi, limit ? 0.0 : 1.0}};
+  options.fit.init = fit(model, options.fit).parameters;
+  options.fit.init[*model.spec().poi] = limit ? 0.0 : 1.0;
+  options.fit.fixed.clear();
+  options.fit.warm_start = true;
+  options.fit.search_minima = false;
+  Sensitivity result;
+  for (auto _ : state) {
+    SensitivityCalculator calculator(model, options);
+    result = limit ? calculator.expected_upper_limit() : calculator.expected_error();
+    benchmark::DoNotOptimize(&result);
+  }
+  state.counters["inputs"] = static_cast<double>(result.derivatives.size());
+  state.counters["value"] = result.value;
+  state.counters["converged"] = result.converged ? 1.0 : 0.0;
+}
+
 // Vectorised as the library's kernels are: for AVX2 where there is one.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 [[gnu::target_clones("avx2", "default")]]
@@ -262,6 +291,8 @@ void register_core_benchmarks() {
     add("logpdf_gradient", *source, benchmark::kMicrosecond, evaluate, Order::gradient);
     add("hessian", *source, benchmark::kMicrosecond, evaluate, Order::hessian);
     add("fit", *source, benchmark::kMillisecond, fit_model);
+    add("sensitivity_sigma", *source, benchmark::kMillisecond, differentiate, false);
+    add("sensitivity_limit", *source, benchmark::kMillisecond, differentiate, true);
   }
 }
 

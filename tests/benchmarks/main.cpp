@@ -35,6 +35,9 @@ int main(int argc, char** argv) {
     std::cerr << "warning: assertions are on; for figures to quote use the release preset\n";
 #endif
     slalom::bench::register_core_benchmarks();
+#if SLALOM_HAS_MODULES
+    slalom::bench::register_module_benchmarks();
+#endif
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
     benchmark::RunSpecifiedBenchmarks();

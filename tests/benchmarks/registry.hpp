@@ -8,4 +8,7 @@ namespace slalom::bench {
 /// `<what>/<model>` for the models of bench_core.cpp that are on this machine.
 void register_core_benchmarks();
 
+/// Those of bench_modules.cpp, in builds with LibTorch.
+void register_module_benchmarks();
+
 }  // namespace slalom::bench

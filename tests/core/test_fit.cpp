@@ -143,6 +143,36 @@ TEST_CASE("errors come from the exact Hessian", "[core][fit]") {
   }
 }
 
+TEST_CASE("solving with the Hessian is the same as multiplying by the covariance", "[core][fit]") {
+  const Model model =
+      slalom::test::uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {51.0, 48.0});
+  Fitter fitter(model);
+  FitResult best = fitter.fit();
+  const std::vector<double> right = {0.7, -2.0, 11.0};
+  const auto check = [&] {
+    const slalom::Covariance covariance = fitter.covariance(best);
+    const std::vector<double> x = fitter.solve(best, right);
+    const std::size_t n = covariance.parameters.size();
+    REQUIRE(x.size() == 3);
+    for (std::size_t i = 0; i < n; ++i) {
+      double expected = 0.0;
+      for (std::size_t j = 0; j < n; ++j) {
+        expected += covariance.matrix[i * n + j] * right[covariance.parameters[j]];
+      }
+      CHECK_THAT(x[covariance.parameters[i]], WithinRel(expected, 1e-12));
+    }
+  };
+  check();
+  best.fixed[0] = true;
+  check();
+  CHECK(fitter.solve(best, right)[0] == 0.0);
+  best.fixed[0] = false;
+  best.at_bound[2] = true;
+  check();
+  CHECK(fitter.solve(best, right)[2] == 0.0);
+  CHECK_THROWS_AS(fitter.solve(best, std::vector<double>{1.0}), slalom::Error);
+}
+
 TEST_CASE("a parameter held by the model stays, unless it is let go", "[core][fit]") {
   SLALOM_REQUIRE_DATA("workspaces");
   const Model model = published_model("ttbar/ttbar_ljets_132par.json");

@@ -86,6 +86,8 @@ double logpdf_with(const Model& model, const Input& input, std::size_t auxiliary
     case InputKind::auxiliary:
       data[spec.n_bins() + auxiliary] += step;
       break;
+    case InputKind::uncertainty:  // no input of a model
+      break;
   }
   return Model(spec).logpdf(theta, data);
 }
@@ -157,6 +159,117 @@ TEST_CASE("mixed derivatives agree with differences", "[core][template_derivativ
       const double numerical = (up[i] - down[i]) / (2.0 * h);
       CHECK_THAT(mixed[i], WithinAbs(numerical, 1e-6 * (1.0 + std::abs(numerical))));
     }
+  }
+}
+
+TEST_CASE("every branch of every interpolation code", "[core][template_derivatives]") {
+  for (const HistosysCode code : {HistosysCode::code4p, HistosysCode::code0, HistosysCode::code2}) {
+    slalom::ModelOptions options;
+    options.histosys_code = code;
+    const Model model = slalom::test::coupled_histosys(options);
+    const TemplateDerivatives derivatives(model);
+    const std::vector<double> data = model.spec().data();
+    for (double alpha : {-1.2, -0.7, 0.7, 1.2}) {
+      INFO("code " << static_cast<int>(code) << " at " << alpha);
+      const std::vector<double> theta = {alpha, 0.8}, direction = {1.0, -0.3};
+      const std::vector<double> values = derivatives.logpdf(theta, data);
+      const std::vector<double> mixed = derivatives.logpdf_mixed(theta, data, direction);
+      const double h = 1e-5;
+      const std::vector<double> up =
+          derivatives.logpdf(std::vector{alpha + h, 0.8 - 0.3 * h}, data);
+      const std::vector<double> down =
+          derivatives.logpdf(std::vector{alpha - h, 0.8 + 0.3 * h}, data);
+      for (std::size_t i = 0; i < values.size(); ++i) {
+        const double numerical = (logpdf_with(model, derivatives.inputs()[i], 0, h, theta, data) -
+                                  logpdf_with(model, derivatives.inputs()[i], 0, -h, theta, data)) /
+                                 (2.0 * h);
+        CHECK_THAT(values[i], WithinAbs(numerical, 1e-7 * (1.0 + std::abs(numerical))));
+        CHECK_THAT(mixed[i], WithinAbs((up[i] - down[i]) / (2.0 * h), 1e-6));
+      }
+    }
+  }
+}
+
+TEST_CASE("derivatives of the curvature agree with differences", "[core][template_derivatives]") {
+  struct Codes {
+    NormsysCode normsys;
+    HistosysCode histosys;
+  };
+  for (const Codes codes : {Codes{NormsysCode::code4, HistosysCode::code4p},
+                            Codes{NormsysCode::code1, HistosysCode::code0},
+                            Codes{NormsysCode::code4, HistosysCode::code2}}) {
+    const Model model = all_modifiers(codes.normsys, codes.histosys);
+    const TemplateDerivatives derivatives(model);
+    const std::vector<double> data = model.spec().data();
+    for (double size : {0.6, 1.7}) {
+      const std::vector<double> theta = test_point(model.spec(), size);
+      const std::size_t n = theta.size();
+      std::vector<double> direction(n), above = theta, below = theta;
+      const double h = 1e-5;
+      for (std::size_t i = 0; i < n; ++i) {
+        direction[i] = 0.3 * std::cos(2.0 * static_cast<double>(i));
+        above[i] += h * direction[i];
+        below[i] -= h * direction[i];
+      }
+      const slalom::LogpdfCurvature curvature =
+          derivatives.logpdf_curvature(theta, data, direction);
+      const std::vector<double> up = derivatives.logpdf_mixed(above, data, direction);
+      const std::vector<double> down = derivatives.logpdf_mixed(below, data, direction);
+      REQUIRE(curvature.inputs.size() == derivatives.size());
+      for (std::size_t i = 0; i < up.size(); ++i) {
+        INFO("input " << i);
+        const double numerical = (up[i] - down[i]) / (2.0 * h);
+        CHECK_THAT(curvature.inputs[i], WithinAbs(numerical, 1e-6 * (1.0 + std::abs(numerical))));
+      }
+      // v' H v, moved along each parameter, is the derivative by it.
+      Evaluator evaluator(model);
+      std::vector<double> gradient(n), hessian(n * n);
+      const auto quadratic_form = [&](const std::vector<double>& at) {
+        evaluator.logpdf(at, gradient, hessian);
+        double sum = 0.0;
+        for (std::size_t i = 0; i < n; ++i) {
+          for (std::size_t j = 0; j < n; ++j) {
+            sum += direction[i] * hessian[i * n + j] * direction[j];
+          }
+        }
+        return sum;
+      };
+      for (std::size_t i = 0; i < n; ++i) {
+        INFO(model.spec().parameters[i].name);
+        std::vector<double> point = theta;
+        point[i] += h;
+        const double high = quadratic_form(point);
+        point[i] -= 2.0 * h;
+        const double numerical = (high - quadratic_form(point)) / (2.0 * h);
+        CHECK_THAT(curvature.parameters[i],
+                   WithinAbs(numerical, 1e-6 * (1.0 + std::abs(numerical))));
+      }
+    }
+  }
+}
+
+TEST_CASE("derivatives of rates by parameters", "[core][template_derivatives]") {
+  const Model model = all_modifiers(NormsysCode::code4, HistosysCode::code4p);
+  const TemplateDerivatives derivatives(model);
+  const std::vector<double> theta = test_point(model.spec(), 0.6);
+  std::vector<double> weights(model.n_bins());
+  for (std::size_t b = 0; b < weights.size(); ++b) {
+    weights[b] = std::cos(static_cast<double>(b));
+  }
+  const std::vector<double> slopes = derivatives.expected_by_parameters(theta, weights);
+  REQUIRE(slopes.size() == theta.size());
+  const auto sum = [&](const std::vector<double>& at) {
+    const std::vector<double> rates = model.expected_data(at, false);
+    double total = 0.0;
+    for (std::size_t b = 0; b < rates.size(); ++b) total += weights[b] * rates[b];
+    return total;
+  };
+  for (std::size_t i = 0; i < theta.size(); ++i) {
+    INFO(model.spec().parameters[i].name);
+    std::vector<double> above = theta, below = theta;
+    above[i] += 1e-5;
+    below[i] -= 1e-5;
+    CHECK_THAT(slopes[i], WithinAbs((sum(above) - sum(below)) / 2e-5, 1e-6));
   }
 }
 

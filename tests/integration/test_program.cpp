@@ -107,12 +107,31 @@ TEST_CASE("standard input and pipes", "[integration][program]") {
   CHECK(same.out.substr(0, 72) == same.out.substr(72));
 }
 
+TEST_CASE("operations on systematics go through pipes", "[integration][program]") {
+  const TemporaryFolder folder;
+  folder.file("w.json", small_workspace());
+  const Result split = shell(folder,
+                             "slalom decorrelate w.json --modifier scale --by channel "
+                             "| slalom prune - --below-norm 0.001 --below-shape 0.01 "
+                             "| slalom sensitivity - --figure expected_limit --json --quiet");
+  CHECK(split.code == 0);
+  REQUIRE(is_one_document(split.out));
+  const auto figure = nlohmann::json::parse(split.out).at("figures").at(0);
+  CHECK(figure.at("parameters").size() == 3);
+  const Result pruned = shell(folder, "slalom prune w.json --below-norm 0.2 --refit -o light.json");
+  CHECK(pruned.code == 0);
+  CHECK(contains(pruned.out, "gone: scale"));
+  CHECK(contains(pruned.out, "upper limit, expected"));
+  CHECK(is_one_document(text_of(folder.path("light.json"))));
+  CHECK(shell(folder, "slalom sensitivity " + k_h4l + " --measurement zz_floating").code == 0);
+}
+
 TEST_CASE("--json prints exactly one document", "[integration][program]") {
   const TemporaryFolder folder;
   folder.file("w.json", small_workspace());
   for (const char* verb :
        {"inspect", "validate", "logpdf", "expected", "fit", "scan", "ranking", "breakdown", "gof",
-        "yields", "cls", "discovery", "limit", "sort", "digest"}) {
+        "yields", "cls", "discovery", "limit", "sensitivity", "sort", "digest"}) {
     INFO(verb);
     const Result result = shell(folder, std::string("slalom ") + verb + " w.json --json");
     CHECK(result.code == 0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// Patches, combine, prune, rename, sort, digest and patchset.
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -216,4 +217,72 @@ TEST_CASE("published signals can be applied and fitted", "[workflows][verbs_work
                            "--json", "--quiet"});
   CHECK(fit.code == slalom::exit_success);
   CHECK_THAT(fit.json().at("twice_nll").get<double>(), Catch::Matchers::WithinAbs(267.4576, 1e-3));
+}
+
+TEST_CASE("small variations are pruned with a report", "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  std::string workspace = small_workspace();
+  const std::string scale = R"("data": [100],
+       "modifiers": [{"name": "scale", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}])";
+  REQUIRE(contains(workspace, scale));
+  workspace.replace(workspace.find(scale), scale.size(), R"("data": [100],
+       "modifiers": [{"name": "scale", "type": "normsys", "data": {"hi": 1.001, "lo": 0.999}}])");
+  const std::string file = folder.path("light.json");
+  const Outcome outcome = run({"prune", "-", "--below-norm", "0.005", "--below-shape", "0.01",
+                               "--refit", "-o", file, "--json"},
+                              workspace);
+  REQUIRE(outcome.code == slalom::exit_success);
+  const auto report = outcome.json();
+  REQUIRE(report.at("pruned").size() == 1);
+  CHECK(report.at("pruned")[0].at("channel") == "control_region");
+  CHECK(report.at("pruned")[0].at("part") == "all");
+  CHECK(report.at("parameters").empty());
+  const auto& before = report.at("refit").at("before");
+  const auto& after = report.at("refit").at("after");
+  CHECK(before.at("n_parameters") == after.at("n_parameters"));
+  CHECK(before.at("best_fit") != after.at("best_fit"));
+  // The fit verb agrees on the pruned file.
+  const auto fit = run({"fit", file, "--json"}).json();
+  CHECK(std::abs(fit.at("parameters").at("mu").at("value").get<double>() -
+                 after.at("best_fit").get<double>()) < 1e-8);
+  // As text, to a file, and with the workspace on standard output.
+  const std::string text = folder.path("report.txt");
+  const Outcome piped = run({"prune", "-", "--below-norm", "0.2", "--report", text}, workspace);
+  CHECK(json::parse(piped.out).at("channels").size() == 2);
+  CHECK(contains(text_of(text), "gone: scale"));
+  CHECK(contains(text_of(text), "2 of 2 variations"));
+  // Without the options nothing but the workspace comes.
+  CHECK(run({"prune", "-", "--channel", "control_region", "-o", file}).out.empty());
+  CHECK(run({"prune", "-", "--report", text, "--json"}).code == slalom::exit_usage);
+  CHECK(run({"prune", "-", "--below-norm", "-1", "--json"}).code == slalom::exit_usage);
+}
+
+TEST_CASE("parameters are decorrelated", "[workflows][verbs_workspace]") {
+  const Outcome outcome = run({"decorrelate", "-", "--modifier", "scale", "--into", "a,b"});
+  REQUIRE(outcome.code == slalom::exit_success);
+  const Outcome inspected = run({"inspect", "-", "--json"}, outcome.out);
+  CHECK(contains(inspected.out, "\"a\""));
+  CHECK_FALSE(contains(inspected.out, "\"scale\""));
+  const Outcome bins = run({"decorrelate", "-", "--modifier", "scale", "--by", "bins", "--channel",
+                            "signal_region", "--bins", "0,1"});
+  REQUIRE(bins.code == slalom::exit_success);
+  CHECK(contains(bins.err, "became histosys"));
+  CHECK(contains(bins.out, "scale_bin1"));
+  CHECK(run({"decorrelate", "-", "--modifier", "scale", "--by", "bins", "--channel",
+             "signal_region", "--strict"})
+            .code == slalom::exit_usage);
+  const Outcome partly = run({"decorrelate", "-", "--modifier", "scale", "--correlation", "0.5",
+                              "--by", "sample", "--sample", "background"});
+  CHECK(contains(partly.out, "scale_background"));
+  for (const Words& wrong :
+       {Words{"--modifier", "mu"}, Words{}, Words{"--modifier", "scale", "--bins", "0-1"},
+        Words{"--modifier", "scale", "--by", "bins", "--bins", "0-x", "--channel", "signal_region"},
+        Words{"--modifier", "scale", "--by", "region"}}) {
+    Words words = {"decorrelate", "-", "--json"};
+    words.insert(words.end(), wrong.begin(), wrong.end());
+    const Outcome refused = run(words);
+    INFO(refused.out);
+    CHECK(refused.code == slalom::exit_usage);
+    CHECK(refused.error("type") == "usage");
+  }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// `slalom combine`, `prune`, `rename`, `sort` and `digest`: documents in, documents out.
+/// `slalom combine`, `rename`, `sort` and `digest`: documents in, documents out.
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
@@ -14,12 +14,6 @@ namespace slalom::cli {
 namespace {
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
-
-const std::vector<std::string>& modifier_types() {
-  static const std::vector<std::string> names{"histosys",    "lumi",     "normfactor", "normsys",
-                                              "shapefactor", "shapesys", "staterror"};
-  return names;
-}
 
 /// \throws Error (usage) if one name is to become two
 std::map<std::string, std::string> renaming_of(const Pairs& pairs, const std::string& option) {
@@ -63,25 +57,6 @@ int run_combine(Command& command) {
   const Json first = command.read_document(left);
   const Json second = command.read_document(right);
   command.answer_document(combine(first, second, parse_join(join), merge_channels));
-  return exit_success;
-}
-
-int run_prune(Command& command) {
-  WorkspaceArguments options;
-  Selection selection;
-  declare_document(command, options);
-  Arguments& arguments = command.arguments;
-  arguments.group("Remove");
-  arguments.texts("-c,--channel", selection.channels, "NAME", "A channel; repeatable");
-  arguments.texts("-s,--sample", selection.samples, "NAME",
-                  "A sample, in every channel; repeatable");
-  arguments.texts("-m,--modifier", selection.modifiers, "NAME", "A modifier; repeatable");
-  arguments.choices("-t,--modifier-type", selection.modifier_types, modifier_types(),
-                    "All modifiers of a type; repeatable");
-  arguments.texts("--measurement", selection.measurements, "NAME", "A measurement; repeatable");
-  arguments.example("slalom prune workspace.json --channel control --modifier-type staterror");
-  if (!command.parse()) return exit_success;
-  command.answer_document(prune(load_document(command, options), selection));
   return exit_success;
 }
 

@@ -105,6 +105,10 @@ class Fitter {
   std::vector<double> errors(const FitResult& result);
   /// Full covariance at a result.
   Covariance covariance(const FitResult& result);
+  /// Solves H x = right [P], with H the exact Hessian of -log L at a result: what implicit
+  /// differentiation of a fit needs. x is 0 for parameters that are fixed or at a bound, and their
+  /// `right` does not matter. Empty if H is not positive definite.
+  std::vector<double> solve(const FitResult& result, std::span<const double> right);
 
  private:
   std::unique_ptr<detail::FitState> state_;

@@ -27,6 +27,7 @@ enum class InputKind {
   tau,          ///< factor of a Poisson constraint
   observed,     ///< main datum
   auxiliary,    ///< auxiliary datum
+  uncertainty,  ///< yield uncertainty of a shapesys or staterror; see WorkspaceSensitivity
 };
 
 /// One input. Members that do not apply are 0.
@@ -34,9 +35,15 @@ struct Input {
   InputKind kind;             ///< what it is
   std::size_t channel = 0;    ///< index in ModelSpec::channels
   std::size_t sample = 0;     ///< index in ChannelSpec::samples
-  std::size_t term = 0;       ///< index in SampleSpec::histosys or SampleSpec::normsys
+  std::size_t term = 0;       ///< index in SampleSpec::histosys, normsys or binwise
   std::size_t bin = 0;        ///< bin of the channel
   std::size_t parameter = 0;  ///< of a variation or a constraint
+};
+
+/// Second derivatives along a direction v in parameter space: v' d^2/d theta^2 (.) v.
+struct LogpdfCurvature {
+  std::vector<double> inputs;      ///< of d log L / d input [I]
+  std::vector<double> parameters;  ///< of d log L / d theta [P]
 };
 
 /// Derivatives with respect to all inputs of a model.
@@ -65,9 +72,17 @@ class TemplateDerivatives {
   std::vector<double> logpdf_mixed(std::span<const double> parameters, std::span<const double> data,
                                    std::span<const double> direction) const;
 
+  /// Derivatives of v' (d^2 log L / d theta^2) v for a direction v [P] that is held: what the
+  /// curvature, and so an uncertainty, hangs on. \throws Error (numerical) as logpdf_mixed
+  LogpdfCurvature logpdf_curvature(std::span<const double> parameters, std::span<const double> data,
+                                   std::span<const double> direction) const;
+
   /// sum_b u_b d rate_b / d input [I], for weights u [B] of the expected main data.
   std::vector<double> expected(std::span<const double> parameters,
                                std::span<const double> weights) const;
+  /// sum_b u_b d rate_b / d theta [P], for weights u [B] of the expected main data.
+  std::vector<double> expected_by_parameters(std::span<const double> parameters,
+                                             std::span<const double> weights) const;
 
  private:
   Model model_;

@@ -49,6 +49,10 @@ class Likelihood {
   Tensor constraint_log_prob(const Tensor& parameters, const Templates& templates,
                              const Tensor& auxiliary) const;
 
+  /// Curvature of the constraint terms of -log L [P] where the auxiliary data are those expected at
+  /// `parameters`: 1 / sigma^2, tau / theta, or 0 without a constraint.
+  Tensor constraint_information(const Tensor& parameters, const Templates& templates) const;
+
   /// The specification with the values of `templates` in it: what core compiles. Bins that lost
   /// their uncertainty are held at 1, as pyhf holds them.
   /// \throws Error (model) for templates that are not finite

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+/// \file
+/// All stages, in the order of the data. Single headers compile faster.
+
+// clang-format off
+#include "slalom/modules/torch.hpp"
+
+#include "slalom/modules/events.hpp"          // named columns, weights, labels, processes
+#include "slalom/modules/event_files.hpp"     // from and to files
+#include "slalom/modules/variations.hpp"      // nuisances that act on events
+#include "slalom/modules/classifier.hpp"      // scores
+#include "slalom/modules/selection.hpp"       // soft cuts, efficiencies
+#include "slalom/modules/binning.hpp"         // edges, hard histograms
+#include "slalom/modules/soft_histogram.hpp"  // templates
+#include "slalom/modules/linear_summary.hpp"  // or a summary without bins while training
+#include "slalom/modules/systematics.hpp"     // templates and nuisances to rates
+#include "slalom/modules/likelihood.hpp"      // log L, Asimov data
+#include "slalom/modules/profile_fit.hpp"     // fits as nodes of the graph
+#include "slalom/modules/loss.hpp"            // sigma(mu), log CLs, log p0, upper limit
+#include "slalom/modules/criteria.hpp"        // several parameters, cross entropy, mixtures
+#include "slalom/modules/diagnostics.hpp"     // guards against gaming
+#include "slalom/modules/batching.hpp"        // exact gradients from mini-batches
+#include "slalom/modules/pipeline.hpp"        // all of it in one module
+#include "slalom/modules/schedule.hpp"        // values that change during training
+#include "slalom/modules/autodiff.hpp"        // gradients, Jacobians, Hessians
+#include "slalom/modules/distributions.hpp"   // log-probabilities
+#include "slalom/modules/interpolation.hpp"   // codes of HistFactory
+// clang-format on

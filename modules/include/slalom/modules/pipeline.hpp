@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "slalom/modules/torch_module.hpp"
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "slalom/core/workspace.hpp"
+#include "slalom/modules/classifier.hpp"
+#include "slalom/modules/events.hpp"
+#include "slalom/modules/likelihood.hpp"
+#include "slalom/modules/loss.hpp"
+#include "slalom/modules/selection.hpp"
+#include "slalom/modules/soft_histogram.hpp"
+#include "slalom/modules/variations.hpp"
+
+/// \file
+/// The composition of all stages, from events to the figure of merit:
+///
+///     events -> variations -> classifier -> selection -> histogram -> templates -> likelihood ->
+///     loss
+///
+/// with every intermediate in the result, and beside each soft template the hard one: hard cuts,
+/// hard bins. Samples of a workspace are filled with the process of their name; the histosys of a
+/// variation's name is filled with its up and down copies, a staterror with the root of the sums of
+/// squared weights. Everything else of the workspace stays as it is.
+namespace slalom {
+
+/// What of the events the pipeline uses, and what it makes small.
+struct PipelineOptions {
+  std::string channel = {};                ///< that is filled; empty: the first of the workspace
+  std::vector<std::string> features = {};  ///< columns for the classifier; empty: all
+  std::vector<Variation> variations = {};  ///< nuisances that act on events
+  double step = 1.0;                       ///< of shifted copies; their effect is divided by it
+  ProfileLossOptions loss = {};            ///< the figure of merit
+  /// Factor of one_sidedness_penalty(), for each histosys that is filled, added to the loss.
+  double one_sidedness = 0.0;
+  /// Another loss in place of the figure of merit.
+  std::function<Tensor(const Likelihood&, const Templates&)> objective = {};
+  ModelOptions model = {};  ///< measurement and interpolation codes
+};
+
+/// What came out of each stage.
+struct PipelineResult {
+  Tensor scores;      ///< of the nominal events, [n] or [n, K]
+  Tensor efficiency;  ///< soft efficiency of cuts [n]; undefined without cuts
+  Tensor yields;      ///< sums of weights and of squared weights, [samples, 1 + 2 variations, 2, B]
+  Tensor hard_yields;        ///< the same with hard cuts and bins, no graph
+  Templates templates;       ///< the model's, with soft histograms
+  Templates hard_templates;  ///< the model's, with hard ones: what is reported
+  Tensor loss;               ///< of the soft templates
+};
+
+/// All stages. Sub-modules are registered: parameters() are those of network, cuts and edges.
+class PipelineImpl : public torch::nn::Module {
+ public:
+  /// \param workspace the statistical model; yields of what is filled are place holders
+  /// \param selection may be null: no cuts. A cut on the column "score" is one on the score.
+  /// \throws Error (model) for a channel that is not there or has another number of bins, or a
+  ///   variation without a histosys in any filled sample
+  PipelineImpl(Workspace workspace, Classifier classifier, Selection selection,
+               SoftHistogram histogram, PipelineOptions options = {});
+  /// With softmax bins: as many as the classifier has outputs.
+  PipelineImpl(Workspace workspace, Classifier classifier, Selection selection,
+               SoftmaxHistogram histogram, PipelineOptions options = {});
+
+  /// Everything, for events whose weights add up to expected yields.
+  /// \param theta parameters of a parameterised classifier
+  /// \throws Error (usage) for events without a process that a sample is filled with
+  PipelineResult forward(const EventBatch& events, const Tensor& theta = {});
+
+  /// Sums over events, [samples, 1 + 2 variations, 2, B]: nominal, then up and down of each
+  /// variation; what a mini-batch contributes.
+  Tensor yields(const EventBatch& events, const Tensor& theta = {});
+  /// The same with hard cuts and bins, without a graph.
+  Tensor hard_yields(const EventBatch& events, const Tensor& theta = {});
+  /// The model's templates with yields in their places. The observed data of the channel become
+  /// those expected at the initial values, unless the figure of merit is that of observed data.
+  Templates templates(const Tensor& yields) const;
+  /// The loss of yields.
+  Tensor loss(const Tensor& yields) const;
+
+  /// The exact gradient of the loss of all batches together, added to `.grad` of the parameters,
+  /// with the memory of one batch. \returns the loss. See two_pass_backward()
+  double backward(const std::vector<EventBatch>& batches, const Tensor& theta = {});
+
+  /// Sharpness, bandwidth or temperature of a step.
+  void set_step(std::int64_t step);
+
+  /// The workspace with hard templates, for publication: what pyhf reads.
+  Workspace publish(const EventBatch& events, const Tensor& theta = {});
+
+  /// The statistical model.
+  const Likelihood& likelihood() const { return likelihood_; }
+  /// Names of the channel's samples, all of which are filled, in the order of the yields.
+  const std::vector<std::string>& samples() const { return samples_; }
+  /// As given.
+  const PipelineOptions& options() const { return options_; }
+
+  // The stages, in the order of the data; all may be exchanged.
+  Classifier classifier{nullptr};               ///< scores
+  Selection selection{nullptr};                 ///< cuts; may be null
+  SoftHistogram histogram{nullptr};             ///< bins of one score, or null
+  SoftmaxHistogram softmax_histogram{nullptr};  ///< or bins of several outputs
+
+ private:
+  struct Filled;
+  void prepare();
+  Filled fill(const EventBatch& events, const Tensor& theta, bool hard);
+  Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal);
+
+  Workspace workspace_;
+  PipelineOptions options_;
+  Likelihood likelihood_;
+  ProfileLoss figure_;
+  const ChannelSpec* channel_ = nullptr;
+  std::vector<std::string> samples_;
+};
+TORCH_MODULE(Pipeline);  ///< copies share one module
+
+}  // namespace slalom

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slalom/modules/pipeline.hpp"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/sqrt.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
+#include <algorithm>
+#include <utility>
+
+#include "slalom/core/error.hpp"
+#include "slalom/modules/batching.hpp"
+#include "slalom/modules/diagnostics.hpp"
+
+namespace slalom {
+
+namespace {
+
+constexpr const char* k_score = "score";
+
+const ChannelSpec& find_channel(const ModelSpec& spec, const std::string& name) {
+  if (name.empty()) return spec.channels.front();
+  const auto found = std::find_if(spec.channels.begin(), spec.channels.end(),
+                                  [&](const ChannelSpec& c) { return c.name == name; });
+  if (found == spec.channels.end()) {
+    throw Error(ErrorKind::model, "no channel named '" + name + "'", "pipeline");
+  }
+  return *found;
+}
+
+/// Whether a sample has a histosys of that parameter.
+bool has_histosys(const ModelSpec& spec, const SampleSpec& sample, const std::string& name) {
+  const auto parameter = spec.find(name);
+  return parameter && std::any_of(sample.histosys.begin(), sample.histosys.end(),
+                                  [&](const HistosysTerm& t) { return t.parameter == *parameter; });
+}
+
+/// Name of the sample's staterror, or "".
+std::string staterror_of(const ModelSpec& spec, const SampleSpec& sample) {
+  for (const BinwiseTerm& term : sample.binwise) {
+    if (term.type != ModifierType::staterror) continue;
+    for (const ParameterSet& set : spec.sets) {
+      const std::size_t p = term.parameters.front();
+      if (p >= set.first && p < set.first + set.size) return set.name;
+    }
+  }
+  return "";
+}
+
+bool concerns(const Variation& variation, const std::string& process) {
+  const std::vector<std::string>& all = variation.processes;
+  return all.empty() || std::find(all.begin(), all.end(), process) != all.end();
+}
+
+/// sqrt, with 0 and no derivative where there is nothing.
+Tensor safe_sqrt(const Tensor& x) {
+  const Tensor positive = x > 0.0;
+  return at::where(positive, at::sqrt(at::where(positive, x, at::ones_like(x))), at::zeros_like(x));
+}
+
+Tensor of_process(const EventBatch& events, const std::string& name) {
+  return events.process == events.process_index(name);
+}
+
+}  // namespace
+
+/// What one set of events becomes.
+struct PipelineImpl::Filled {
+  Tensor scores, efficiency;
+  Tensor sums;  // [samples, 2, B]
+};
+
+PipelineImpl::PipelineImpl(Workspace workspace, Classifier classifier_stage,
+                           Selection selection_stage, SoftHistogram histogram_stage,
+                           PipelineOptions options)
+    : classifier(std::move(classifier_stage)),
+      selection(std::move(selection_stage)),
+      histogram(std::move(histogram_stage)),
+      workspace_(std::move(workspace)),
+      options_(std::move(options)),
+      likelihood_(make_model_spec(workspace_, options_.model)),
+      figure_(likelihood_, options_.loss) {
+  register_module("histogram", histogram);
+  prepare();
+  if (histogram->bins() != static_cast<std::int64_t>(channel_->n_bins)) {
+    throw Error(ErrorKind::model,
+                "the channel has " + std::to_string(channel_->n_bins) + " bins, the histogram " +
+                    std::to_string(histogram->bins()),
+                "pipeline");
+  }
+}
+
+PipelineImpl::PipelineImpl(Workspace workspace, Classifier classifier_stage,
+                           Selection selection_stage, SoftmaxHistogram histogram_stage,
+                           PipelineOptions options)
+    : classifier(std::move(classifier_stage)),
+      selection(std::move(selection_stage)),
+      softmax_histogram(std::move(histogram_stage)),
+      workspace_(std::move(workspace)),
+      options_(std::move(options)),
+      likelihood_(make_model_spec(workspace_, options_.model)),
+      figure_(likelihood_, options_.loss) {
+  register_module("histogram", softmax_histogram);
+  prepare();
+}
+
+void PipelineImpl::prepare() {
+  register_module("classifier", classifier);
+  if (!selection.is_empty()) register_module("selection", selection);
+  const ModelSpec& spec = likelihood_.spec();
+  channel_ = &find_channel(spec, options_.channel);
+  for (const SampleSpec& sample : channel_->samples) samples_.push_back(sample.name);
+  for (const Variation& variation : options_.variations) {
+    const bool used = std::any_of(
+        channel_->samples.begin(), channel_->samples.end(), [&](const SampleSpec& sample) {
+          return concerns(variation, sample.name) && has_histosys(spec, sample, variation.name);
+        });
+    if (used) continue;
+    throw Error(ErrorKind::model, "no sample has a histosys for the variation", variation.name);
+  }
+}
+
+PipelineImpl::Filled PipelineImpl::fill(const EventBatch& events, const Tensor& theta, bool hard) {
+  const Tensor features =
+      options_.features.empty() ? events.features : events.matrix(options_.features);
+  Filled result;
+  result.scores = histogram.is_empty() ? classifier->outputs(features, theta)
+                                       : classifier->forward(features, theta);
+  std::vector<Tensor> rows;
+  for (const std::string& sample : samples_) {
+    rows.push_back(events.weights * of_process(events, sample).to(events.weights.scalar_type()));
+  }
+  Tensor weights = at::stack(rows);
+  if (!selection.is_empty()) {
+    std::vector<std::string> columns;
+    for (const CutOptions& cut : selection->options().cuts) columns.push_back(cut.column);
+    const bool on_score = std::find(columns.begin(), columns.end(), k_score) != columns.end();
+    const EventBatch seen = on_score ? events.with_column(k_score, result.scores) : events;
+    const Tensor values = seen.matrix(columns);
+    result.efficiency = hard ? selection->hard(values).to(at::kDouble) : selection->forward(values);
+    weights = weights * result.efficiency;
+  }
+  const SoftHistogramResult filled = histogram.is_empty()
+                                         ? softmax_histogram->forward(result.scores, weights)
+                                         : histogram->forward(result.scores, weights);
+  result.sums = hard ? at::stack({filled.hard.sumw, filled.hard.sumw2}, 1)
+                     : at::stack({filled.sumw, filled.sumw2}, 1);
+  return result;
+}
+
+Tensor PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta, bool hard,
+                                Filled& nominal) {
+  nominal = fill(events, theta, hard);
+  std::vector<Tensor> columns{nominal.sums};
+  for (const Variation& variation : options_.variations) {
+    Tensor mask = at::zeros_like(events.process, at::kBool);
+    Tensor rows = at::zeros_like(nominal.sums, at::kBool);
+    for (std::size_t k = 0; k < samples_.size(); ++k) {
+      if (!concerns(variation, samples_[k])) continue;
+      mask = mask.logical_or(of_process(events, samples_[k]));
+      rows[static_cast<std::int64_t>(k)].fill_(true);
+    }
+    // Only events that move go through the network again.
+    const ShiftedEvents copies = shifted_copies(events.select(mask), variation, options_.step);
+    for (const EventBatch& copy : {copies.up, copies.down}) {
+      columns.push_back(at::where(rows, fill(copy, theta, hard).sums, nominal.sums));
+    }
+  }
+  return at::stack(columns, 1);
+}
+
+Tensor PipelineImpl::yields(const EventBatch& events, const Tensor& theta) {
+  Filled unused;
+  return all_yields(events, theta, false, unused);
+}
+
+Tensor PipelineImpl::hard_yields(const EventBatch& events, const Tensor& theta) {
+  const at::NoGradGuard no_graph;
+  Filled unused;
+  return all_yields(events, theta, true, unused);
+}
+
+Templates PipelineImpl::templates(const Tensor& yields) const {
+  const Systematics& places = likelihood_.systematics();
+  const ModelSpec& spec = likelihood_.spec();
+  Templates t = likelihood_.templates();
+  for (std::size_t k = 0; k < samples_.size(); ++k) {
+    const SampleSpec& sample = channel_->samples[k];
+    const Tensor of_sample = yields[static_cast<std::int64_t>(k)];
+    const Tensor nominal = of_sample[0][0];
+    t.nominal =
+        replace_range(t.nominal, places.nominal_range(channel_->name, sample.name), nominal);
+    const std::string stat = staterror_of(spec, sample);
+    if (!stat.empty()) {
+      t.uncertainty =
+          replace_range(t.uncertainty, places.uncertainty_range(channel_->name, sample.name, stat),
+                        safe_sqrt(of_sample[0][1]));
+    }
+    for (std::size_t v = 0; v < options_.variations.size(); ++v) {
+      const std::string& name = options_.variations[v].name;
+      if (!has_histosys(spec, sample, name)) continue;
+      const Range range = places.histosys_range(channel_->name, sample.name, name);
+      const auto column = static_cast<std::int64_t>(1 + 2 * v);
+      const auto at_one = [&](std::int64_t c) {
+        return nominal + (of_sample[c][0] - nominal) / options_.step;
+      };
+      t.histosys_hi = replace_range(t.histosys_hi, range, at_one(column));
+      t.histosys_lo = replace_range(t.histosys_lo, range, at_one(column + 1));
+    }
+  }
+  if (!options_.loss.observed) {
+    const Tensor expected = places.expected(likelihood_.initial(), t).detach();
+    const Range bins{static_cast<std::int64_t>(channel_->first_bin),
+                     static_cast<std::int64_t>(channel_->n_bins)};
+    t.observed =
+        replace_range(t.observed, bins, expected.slice(0, bins.first, bins.first + bins.size));
+  }
+  return t;
+}
+
+Tensor PipelineImpl::loss(const Tensor& yields) const {
+  const Templates t = templates(yields);
+  Tensor value = options_.objective ? options_.objective(likelihood_, t) : figure_(t);
+  if (options_.one_sidedness == 0.0) return value;
+  const Tensor expected = yields.select(1, 0).select(1, 0).sum(0);
+  for (std::size_t k = 0; k < samples_.size(); ++k) {
+    for (std::size_t v = 0; v < options_.variations.size(); ++v) {
+      if (!has_histosys(likelihood_.spec(), channel_->samples[k], options_.variations[v].name)) {
+        continue;
+      }
+      const Tensor of_sample = yields[static_cast<std::int64_t>(k)];
+      const auto column = static_cast<std::int64_t>(1 + 2 * v);
+      value = value + options_.one_sidedness * one_sidedness_penalty(expected, of_sample[0][0],
+                                                                     of_sample[column][0],
+                                                                     of_sample[column + 1][0]);
+    }
+  }
+  return value;
+}
+
+PipelineResult PipelineImpl::forward(const EventBatch& events, const Tensor& theta) {
+  PipelineResult result;
+  Filled nominal;
+  result.yields = all_yields(events, theta, false, nominal);
+  result.scores = nominal.scores;
+  result.efficiency = nominal.efficiency;
+  result.hard_yields = hard_yields(events, theta);
+  result.templates = templates(result.yields);
+  result.hard_templates = templates(result.hard_yields);
+  result.loss = loss(result.yields);
+  return result;
+}
+
+double PipelineImpl::backward(const std::vector<EventBatch>& batches, const Tensor& theta) {
+  return two_pass_backward(
+      static_cast<std::int64_t>(batches.size()),
+      [&](std::int64_t b) { return yields(batches[static_cast<std::size_t>(b)], theta); },
+      [&](const Tensor& y) { return loss(y); });
+}
+
+void PipelineImpl::set_step(std::int64_t step) {
+  if (!selection.is_empty()) selection->set_step(step);
+  if (!histogram.is_empty()) histogram->set_step(step);
+  if (!softmax_histogram.is_empty()) softmax_histogram->set_step(step);
+}
+
+Workspace PipelineImpl::publish(const EventBatch& events, const Tensor& theta) {
+  return export_workspace(workspace_, likelihood_, templates(hard_yields(events, theta)));
+}
+
+}  // namespace slalom

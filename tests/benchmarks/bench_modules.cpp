@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: Apache-2.0
+/// \file
+/// What the differentiable part costs, in one thread (set OMP_NUM_THREADS=1):
+///
+///   profile_loss/<figure>/<model>     the statistical part alone: a figure of merit and its
+///   gradient
+///                                     by all templates, which change a little from step to step
+///   profile_loss/<figure>/<B>x<P>     the same for B bins and P nuisance parameters
+///   step_cross_entropy/<network>      one training step, 4 x 2,000 events: forward, backward, Adam
+///   step_<figure>/<network>           the same events and network, five soft bins for signal and
+///                                     for background nominal, up and down, and the figure as loss
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <benchmark/benchmark.h>
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <torch/optim/adam.h>
+#include <utility>
+#include <vector>
+
+#include "slalom/core/json.hpp"
+#include "slalom/core/random.hpp"
+#include "slalom/modules/classifier.hpp"
+#include "slalom/modules/criteria.hpp"
+#include "slalom/modules/loss.hpp"
+#include "slalom/modules/soft_histogram.hpp"
+
+namespace slalom::bench {
+
+namespace {
+
+/// B bins, signal and background with P histosys.
+ModelSpec histogram_model(std::size_t bins, std::size_t nuisances) {
+  RandomStream random(bins, nuisances);
+  Json signal = Json::array(), background = Json::array(), modifiers = Json::array();
+  for (std::size_t b = 0; b < bins; ++b) {
+    const double x = (static_cast<double>(b) + 0.5) / static_cast<double>(bins);
+    signal.push_back(20.0 * x);
+    background.push_back(100.0 * std::exp(-2.0 * x) + 5.0);
+  }
+  for (std::size_t p = 0; p < nuisances; ++p) {
+    Json up = Json::array(), down = Json::array();
+    for (const Json& y : background) {
+      const double shift = 0.05 * random.normal();
+      up.push_back(y.get<double>() * (1.0 + shift));
+      down.push_back(y.get<double>() * (1.0 - 0.9 * shift));
+    }
+    modifiers.push_back({{"name", "np" + std::to_string(p)},
+                         {"type", "histosys"},
+                         {"data", {{"hi_data", up}, {"lo_data", down}}}});
+  }
+  const Json workspace = {
+      {"channels",
+       {{{"name", "c"},
+         {"samples",
+          {{{"name", "signal"},
+            {"data", signal},
+            {"modifiers", {{{"name", "mu"}, {"type", "normfactor"}, {"data", nullptr}}}}},
+           {{"name", "background"}, {"data", background}, {"modifiers", modifiers}}}}}}},
+      {"measurements",
+       {{{"name", "m"}, {"config", {{"poi", "mu"}, {"parameters", Json::array()}}}}}},
+      {"observations", {{{"name", "c"}, {"data", background}}}},
+      {"version", "1.0.0"}};
+  return make_model_spec(parse_workspace(workspace));
+}
+
+std::filesystem::path data_folder() {
+  const char* chosen = std::getenv("SLALOM_DATA");
+  return (chosen != nullptr && *chosen != '\0') ? chosen : SLALOM_DATA_DEFAULT;
+}
+
+/// The figure and its gradient by all templates at points that move like those of a training.
+void run_profile_loss(benchmark::State& state, const ModelSpec& spec, Figure figure) {
+  at::set_num_threads(1);
+  const Likelihood likelihood(spec);
+  ProfileLossOptions options;
+  options.figure = figure;
+  const ProfileLoss loss(likelihood, options);
+  const Templates plain = likelihood.templates();
+  std::int64_t step = 0;
+  for (auto _ : state) {
+    Templates t = plain;
+    t.nominal = (plain.nominal * (1.0 + 1e-3 * std::sin(0.1 * static_cast<double>(step++))))
+                    .requires_grad_(true);
+    for (at::Tensor* other :
+         {&t.histosys_hi, &t.histosys_lo, &t.normsys_hi, &t.normsys_lo, &t.uncertainty}) {
+      *other = other->detach().requires_grad_(true);
+    }
+    const at::Tensor value = loss(t);
+    value.backward();
+    benchmark::DoNotOptimize(t.nominal.grad().data_ptr<double>());
+  }
+}
+
+/// Signal, background, and background up and down: 2,000 events each.
+struct Blobs {
+  std::int64_t n = 2000;
+  at::Tensor features, labels;
+  Blobs() {
+    RandomStream random(1, 0);
+    const double means[4][2] = {{-1, 1}, {1, -1}, {2.5, 2}, {-2.5, -1.5}};
+    features = at::zeros({4 * n, 2}, at::kFloat);
+    labels = at::zeros({4 * n}, at::kLong);
+    auto* x = features.data_ptr<float>();
+    for (std::int64_t i = 0; i < 8 * n; ++i) {
+      x[i] = static_cast<float>(means[i / (2 * n)][i % 2] + random.normal());
+    }
+    labels.slice(0, 0, n).fill_(1);
+  }
+};
+
+Mlp network(std::int64_t width) {
+  MlpOptions options;
+  options.inputs = 2;
+  options.hidden = {width, width};
+  options.seed = 1;
+  return Mlp(options);
+}
+
+void run_cross_entropy(benchmark::State& state, std::int64_t width) {
+  at::set_num_threads(1);
+  const Blobs blobs;
+  Mlp mlp = network(width);
+  torch::optim::Adam optimiser(mlp->parameters(), torch::optim::AdamOptions(1e-3));
+  for (auto _ : state) {
+    optimiser.zero_grad();
+    cross_entropy(mlp->outputs(blobs.features, {}).squeeze(1), blobs.labels).backward();
+    optimiser.step();
+  }
+}
+
+void run_step(benchmark::State& state, std::int64_t width, Figure figure) {
+  at::set_num_threads(1);
+  const Blobs blobs;
+  Mlp mlp = network(width);
+  torch::optim::Adam optimiser(mlp->parameters(), torch::optim::AdamOptions(1e-3));
+  const Likelihood likelihood(histogram_model(5, 1));
+  ProfileLossOptions options;
+  options.figure = figure;
+  const ProfileLoss loss(likelihood, options);
+  const Range signal = likelihood.systematics().nominal_range("c", "signal"),
+              background = likelihood.systematics().nominal_range("c", "background");
+  AxisOptions axis;
+  axis.edges = {0.0, 0.2, 0.4, 0.6, 0.8, 1.0};
+  axis.bandwidth = 0.1;
+  SoftHistogramOptions histogram_options;
+  histogram_options.axes = {axis};
+  SoftHistogram histogram(histogram_options);
+  // One histogram with a row of weights for each of the four sets of events.
+  at::Tensor weights = at::zeros({4, 4 * blobs.n}, at::kDouble);
+  for (std::int64_t k = 0; k < 4; ++k) {
+    weights[k].slice(0, k * blobs.n, (k + 1) * blobs.n).fill_((k == 0 ? 20.0 : 100.0) / 2000.0);
+  }
+  for (auto _ : state) {
+    optimiser.zero_grad();
+    const at::Tensor scores = mlp->forward(blobs.features);
+    std::vector<at::Tensor> yields;
+    for (std::int64_t k = 0; k < 4; ++k) {
+      const at::Tensor part = scores.slice(0, k * blobs.n, (k + 1) * blobs.n);
+      const at::Tensor w = weights[k].slice(0, k * blobs.n, (k + 1) * blobs.n);
+      yields.push_back(histogram->forward(part, w).sumw);
+    }
+    Templates t = likelihood.templates();
+    t.nominal = replace_range(replace_range(t.nominal, signal, yields[0]), background, yields[1]);
+    t.histosys_hi = yields[2];
+    t.histosys_lo = yields[3];
+    loss(t).backward();
+    optimiser.step();
+  }
+}
+
+const char* name_of(Figure figure) {
+  switch (figure) {
+    case Figure::log_cls:
+      return "log_cls";
+    case Figure::upper_limit:
+      return "upper_limit";
+    default:
+      return "log_sigma";
+  }
+}
+
+}  // namespace
+
+void register_module_benchmarks() {
+  const auto statistical = [](Figure figure, const std::string& name, const ModelSpec& spec) {
+    benchmark::RegisterBenchmark(
+        ("profile_loss/" + std::string(name_of(figure)) + "/" + name).c_str(),
+        [=](benchmark::State& s) { run_profile_loss(s, spec, figure); })
+        ->Unit(benchmark::kMicrosecond);
+  };
+  for (const Figure figure : {Figure::log_sigma, Figure::log_cls, Figure::upper_limit}) {
+    statistical(figure, "4x1", histogram_model(4, 1));
+    statistical(figure, "10x5", histogram_model(10, 5));
+    const std::filesystem::path agc = data_folder() / "workspaces/agc/agc_34par.json";
+    if (figure != Figure::upper_limit && std::filesystem::exists(agc)) {
+      statistical(figure, "agc_34par", make_model_spec(parse_workspace(read_json(agc.string()))));
+    }
+  }
+  for (const std::size_t nuisances : {1U, 5U, 20U, 50U, 100U, 200U}) {
+    statistical(Figure::log_sigma, "20x" + std::to_string(nuisances),
+                histogram_model(20, nuisances));
+  }
+  for (const std::size_t bins : {5U, 20U, 50U, 100U, 200U}) {
+    statistical(Figure::log_sigma, std::to_string(bins) + "x10", histogram_model(bins, 10));
+  }
+  for (const std::int64_t width : {64, 1024}) {
+    const std::string network_name = "2x" + std::to_string(width);
+    benchmark::RegisterBenchmark(("step_cross_entropy/" + network_name).c_str(),
+                                 [=](benchmark::State& s) { run_cross_entropy(s, width); })
+        ->Unit(benchmark::kMillisecond);
+    for (const Figure figure : {Figure::log_sigma, Figure::log_cls}) {
+      benchmark::RegisterBenchmark(
+          ("step_" + std::string(name_of(figure)) + "/" + network_name).c_str(),
+          [=](benchmark::State& s) { run_step(s, width, figure); })
+          ->Unit(benchmark::kMillisecond);
+    }
+  }
+}
+
+}  // namespace slalom::bench
