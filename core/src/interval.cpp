@@ -202,13 +202,18 @@ bool smooth(const Model& model, const Scan& scan, const std::vector<std::size_t>
   return true;
 }
 
-/// Conditional fits away from the best one, in the given order.
+/// Conditional fits away from the best one, in the given order. A lower branch reaches over several
+/// points: other minima are looked for at every other one and at the last, and what is found there
+/// is followed back to the points between.
 void scan_outwards(Fitter& fitter, const FitOptions& options, detail::ProfilePath path,
                    const std::vector<std::size_t>& order, Scan& scan) {
   FitOptions conditional = options;
   conditional.fixed.emplace_back(scan.parameter, 0.0);
   conditional.warm_start = true;
+  std::size_t left = order.size();
   for (std::size_t i : order) {
+    --left;
+    conditional.search_minima = options.search_minima && left % 2 == 0;
     conditional.fixed.back().second = scan.values[i];
     conditional.init = path.predict(scan.values[i]);
     scan.fits[i] = detail::run_fit(fitter, conditional, detail::FirstFactor::held);

@@ -322,7 +322,8 @@ double ToyCalculator::statistic(const Toy& toy, double mu) const {
 FitResult ToyCalculator::conditional(double mu) {
   FitOptions held = options_;
   held.fixed.emplace_back(poi_, mu);
-  FitResult fit = fit_twice(fitter_, held, best_.parameters);
+  // Few fits of the data decide about many toys: both starts.
+  FitResult fit = lower(fitter_.fit(held), fit_twice(fitter_, held, best_.parameters));
   if (fit.converged() && fit.twice_nll < best_.twice_nll - k_new_minimum) {
     const std::vector<double> start = inside_bounds(fitter_.model().spec(), fit.parameters);
     best_ = FitResult(lower(best_, fit_near(fitter_, options_, start)));

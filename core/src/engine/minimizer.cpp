@@ -804,7 +804,8 @@ bool Minimizer::promising_start(std::size_t p, double target, std::vector<double
   if (!promising(expected, k_expected_share) || !evaluate(start, Level::gradient)) return false;
   const double rise = s_.arrays.nll - f_;
   if (!promising(rise, k_promising_share)) return false;
-  // What is left to go down from there must make up for the rise.
+  // What is left to go down from there must make up for the rise. Beside a kink no gradient says.
+  if (any_kinks_) return true;
   for (std::size_t i = 0; i < n; ++i) work_[i] = s_.arrays.gradient[solved_[i]];
   solve(work_);
   double decrement = 0.0;

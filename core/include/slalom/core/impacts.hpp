@@ -76,6 +76,8 @@ struct Impacts {
 /// Impacts on `target` of every parameter that floats in a fit of the data that `fitter` holds.
 ///
 /// Re-fits hold the parameter at its best fit +- an uncertainty, or at its bound if that is nearer.
+/// They follow the branch of the best fit; other minima are looked for only where -2 log L rises by
+/// less than half or more than twice as much as the errors say.
 /// The linear forms are exact derivatives at the best fit (implicit function theorem):
 /// d theta-hat / d a_j = H^-1 e_j / sigma_j^2 for a Gaussian datum of standard deviation sigma_j,
 /// H^-1 e_j / theta_j for a Poisson one of standard deviation sqrt(a_j), with H the Hessian of

@@ -48,8 +48,9 @@ struct Scan {
   FitResult best;                       ///< the free fit, improved if the scan found a lower point
 };
 
-/// Conditional fits at the given values, each started from its neighbours on both sides so that a
-/// change of the lower branch is followed.
+/// Conditional fits at the given values, away from the best fit, every other one with a search for
+/// other minima. Where neighbours do not lie on a smooth curve, all points are fitted again from
+/// their neighbours on both sides, so that a change of the lower branch is followed.
 /// \param values within the bounds of the parameter; any order
 Scan profile_scan(Fitter& fitter, std::size_t parameter, const std::vector<double>& values,
                   const FitOptions& options = {});

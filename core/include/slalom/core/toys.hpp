@@ -79,9 +79,9 @@ struct Toy {
 
 /// Throws toys at `parameters` [P] and fits each one freely and with one parameter at `mu`.
 ///
-/// Each fit is made twice, from the start of `fit` with the search for other minima, and from the
-/// generating point; the lower one counts. If the conditional fit is below the free one, the free
-/// one is repeated from there. docs/toys.md states the fraction of global minima that are missed.
+/// Each fit starts at the generating point and looks for other minima from where it ends, as
+/// fit_toy() does. If the conditional fit is below the free one, the free one is repeated from
+/// there. docs/toys.md states the fraction of global minima that are missed.
 /// \param model with a parameter of interest
 /// \param parameters generating point [P]
 /// \param parameter held in the conditional fits
