@@ -213,43 +213,47 @@ TEST_CASE("numbers do not depend on the locale", "[integration][program]") {
 
 namespace {
 
-/// A background of 40 bins, and `n` signals that each take about a millisecond with limits.
-void write_grid(const TemporaryFolder& folder, std::size_t n) {
+/// A background, and 41 signals: 20 in set.json, one in patch.json, 20 in more.json.
+void write_grid(const TemporaryFolder& folder) {
   using nlohmann::json;
-  const std::vector<double> yields(40, 50.0), counts(40, 53.0), uncertainty(40, 5.0);
-  std::vector<double> shape(40, 2.0);
-  const json background_sample = {
-      {"name", "background"},
-      {"data", yields},
-      {"modifiers",
-       {{{"name", "scale"}, {"type", "normsys"}, {"data", {{"hi", 1.1}, {"lo", 0.9}}}},
-        {{"name", "bins"}, {"type", "shapesys"}, {"data", uncertainty}}}}};
-  const json workspace = {
-      {"channels", {{{"name", "sr"}, {"samples", {background_sample}}}}},
-      {"observations", {{{"name", "sr"}, {"data", counts}}}},
-      {"measurements",
-       {{{"name", "m"}, {"config", {{"poi", "mu"}, {"parameters", json::array()}}}}}},
-      {"version", "1.0.0"}};
-  json set = {{"metadata",
-               {{"references", {{"hepdata", "ins1234567"}}},
-                {"digests", {{"sha256", slalom::digest(workspace)}}},
-                {"labels", {"mass"}},
-                {"description", "signals"}}},
-              {"patches", json::array()},
-              {"version", "1.0.0"}};
-  for (std::size_t i = 0; i < n; ++i) {
-    shape[i % shape.size()] += 0.5;
-    const json signal = {
-        {"name", "signal"},
-        {"data", shape},
-        {"modifiers", {{{"name", "mu"}, {"type", "normfactor"}, {"data", nullptr}}}}};
-    set["patches"].push_back(
-        {{"metadata", {{"name", "s" + std::to_string(i)}, {"values", {i}}}},
-         {"patch", {{{"op", "add"}, {"path", "/channels/0/samples/-"}, {"value", signal}}}}});
-  }
+  json workspace = json::parse(small_workspace());
+  json signal = workspace["channels"][0]["samples"][0];
+  workspace["channels"][0]["samples"].erase(0);
+  const auto patch = [&](std::size_t i) {
+    signal["data"][0] = 3.0 + 0.1 * static_cast<double>(i);
+    return json{{{"op", "add"}, {"path", "/channels/0/samples/-"}, {"value", signal}}};
+  };
+  const auto write_set = [&](const std::string& name, std::size_t first) {
+    json set = {{"metadata",
+                 {{"references", {{"hepdata", "ins1234567"}}},
+                  {"digests", {{"sha256", slalom::digest(workspace)}}},
+                  {"labels", {"mass"}},
+                  {"description", "signals"}}},
+                {"patches", json::array()},
+                {"version", "1.0.0"}};
+    for (std::size_t i = first; i < first + 20; ++i) {
+      set["patches"].push_back({{"metadata", {{"name", "s" + std::to_string(i)}, {"values", {i}}}},
+                                {"patch", patch(i)}});
+    }
+    folder.file(name, set.dump());
+  };
   folder.file("background.json", workspace.dump());
-  folder.file("set.json", set.dump());
+  write_set("set.json", 0);
+  write_set("more.json", 30);
+  folder.file("patch.json", patch(25).dump());
 }
+
+const std::string k_grid =
+    "slalom patchset run background.json set.json late.json more.json --limit ";
+
+/// Starts the grid with a pipe in the place of late.json, which is filled once, when the files are
+/// looked at: the program then waits for it with 20 results in results.jsonl.
+const std::string k_waiting = R"(set -m
+mkfifo late.json
+cat patch.json > late.json &
+)" + k_grid + R"(--threads 1 --resume results.jsonl -o part.json & pid=$!
+until [ -f results.jsonl ] && [ $(wc -l < results.jsonl) -ge 21 ]; do sleep 0.01; done
+)";
 
 nlohmann::json without_times(const std::string& text) {
   nlohmann::json document = nlohmann::json::parse(text);
@@ -261,58 +265,50 @@ nlohmann::json without_times(const std::string& text) {
 
 TEST_CASE("a grid survives kill -9 and is the same in the end", "[integration][program]") {
   const TemporaryFolder folder;
-  constexpr std::size_t n_signals = 600;
-  write_grid(folder, n_signals);
-  const std::string run = "slalom patchset run background.json set.json --limit --json ";
-  const Result whole = shell(folder, run + "--threads 2");
-  REQUIRE(whole.code == 0);
-  const Result killed = shell(folder, run + R"(--resume results.jsonl > partial.json & pid=$!
-until [ -f results.jsonl ] && [ $(wc -l < results.jsonl) -ge 10 ]; do sleep 0.005; done
-kill -9 $pid
-wait $pid)");
+  write_grid(folder);
+  const Result killed = shell(folder, k_waiting + "kill -9 $pid\nwait $pid");
   CHECK(killed.code == 128 + 9);
-  CHECK(text_of(folder.path("partial.json")).empty());
-  const std::string left = text_of(folder.path("results.jsonl"));
-  const auto lines = static_cast<std::size_t>(std::count(left.begin(), left.end(), '\n'));
-  CHECK(lines >= 10);
-  REQUIRE(lines < n_signals);
-  const Result resumed = shell(folder, run + "--threads 1 --resume results.jsonl");
-  CHECK(resumed.code == 0);
+  CHECK(text_of(folder.path("part.json")).empty());
+  const std::string complete = text_of(folder.path("results.jsonl"));
+  CHECK(std::count(complete.begin(), complete.end(), '\n') == 21);
+  // What it may have been writing.
+  const std::string half = complete.substr(complete.size() - 30, 20);
+  folder.file("results.jsonl", complete + half);
+  const Result resumed = shell(
+      folder, "rm late.json; cp patch.json late.json; " + k_grid + "--json --resume results.jsonl");
+  REQUIRE(resumed.code == 0);
+  const Result whole = shell(folder, k_grid + "--json --threads 2");
+  REQUIRE(whole.code == 0);
   CHECK(without_times(resumed.out) == without_times(whole.out));
+  CHECK(without_times(resumed.out).at("results").size() == 41);
   // What was complete is still there, and was not computed again.
   const std::string all = text_of(folder.path("results.jsonl"));
-  const std::string complete = left.substr(0, left.rfind('\n') + 1);
   CHECK(all.substr(0, complete.size()) == complete);
-  CHECK(static_cast<std::size_t>(std::count(all.begin(), all.end(), '\n')) == n_signals + 1);
+  CHECK(std::count(all.begin(), all.end(), '\n') == 42);
 }
 
 TEST_CASE("an interrupted grid keeps what it has", "[integration][program]") {
   const TemporaryFolder folder;
-  write_grid(folder, 600);
-  const Result result = shell(folder, R"(set -m
-slalom patchset run background.json set.json --limit --resume results.jsonl -o part.json & pid=$!
-until [ -f results.jsonl ] && [ $(wc -l < results.jsonl) -ge 10 ]; do sleep 0.005; done
-kill -INT $pid
-wait $pid)");
+  write_grid(folder);
+  const Result result =
+      shell(folder, k_waiting + "kill -INT $pid\nsleep 0.1\ncat patch.json > late.json\nwait $pid");
   CHECK(result.code == 128 + 2);
-  CHECK(contains(result.err, "interrupted"));
+  CHECK(contains(result.err, "interrupted; 20 signals missing"));
   const nlohmann::json part = nlohmann::json::parse(text_of(folder.path("part.json")));
   CHECK(part.at("complete") == false);
-  CHECK(part.at("results").size() >= 9);
+  CHECK(part.at("results").size() == 21);
+  CHECK(part.at("n_failed") == 0);
   const std::string lines = text_of(folder.path("results.jsonl"));
-  CHECK(static_cast<std::size_t>(std::count(lines.begin(), lines.end(), '\n')) ==
-        part.at("results").size() + 1);
+  CHECK(std::count(lines.begin(), lines.end(), '\n') == 22);
 }
 
 TEST_CASE("two programs do not write to one file of results", "[integration][program]") {
   const TemporaryFolder folder;
-  write_grid(folder, 600);
-  const Result result = shell(
-      folder,
-      R"(slalom patchset run background.json set.json --limit --resume r.jsonl -o a.json & pid=$!
-until [ -f r.jsonl ] && [ $(wc -l < r.jsonl) -ge 2 ]; do sleep 0.005; done
-slalom patchset run background.json set.json --limit --resume r.jsonl
-code=$?; kill -9 $pid; wait $pid; exit $code)");
+  write_grid(folder);
+  const Result result = shell(folder, k_waiting + "cp patch.json other.json\n" +
+                                          "slalom patchset run background.json other.json " +
+                                          "--resume results.jsonl\n" +
+                                          "code=$?; kill -9 $pid; wait $pid; exit $code");
   CHECK(result.code == 2);
   CHECK(contains(result.err, "another program is writing to this file"));
 }
