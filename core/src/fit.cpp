@@ -570,7 +570,9 @@ BlockInverse invert(EngineState& state, const FitResult& result) {
   }
   inverse.bin_begin.push_back(inverse.local.size());
   inverse.response.conservativeResize(row, ns);
-  schur.triangularView<Eigen::Lower>() -= couplings.topRows(row).transpose() * inverse.response;
+  if (row > 0 && ns > 0) {  // Eigen reads the first element of an empty product
+    schur.triangularView<Eigen::Lower>() -= couplings.topRows(row).transpose() * inverse.response;
+  }
   inverse.schur.compute(schur);
   inverse.valid = inverse.schur.info() == Eigen::Success;
   return inverse;
