@@ -5,6 +5,7 @@
 
 #include "cli/plot/gnuplot.hpp"
 #include "cli/plot/script.hpp"
+#include "cli/report/html.hpp"
 #include "slalom/core/error.hpp"
 #include "slalom/core/json.hpp"
 
@@ -92,29 +93,6 @@ std::string without_titles(std::string svg) {
   return svg;
 }
 
-std::string escaped_attribute(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        escaped += "&amp;";
-        break;
-      case '<':
-        escaped += "&lt;";
-        break;
-      case '>':
-        escaped += "&gt;";
-        break;
-      case '"':
-        escaped += "&quot;";
-        break;
-      default:
-        escaped += static_cast<unsigned char>(c) < 0x20U ? ' ' : c;
-    }
-  }
-  return escaped;
-}
-
 }  // namespace
 
 std::string without_markup(const std::string& text) {
@@ -149,7 +127,7 @@ std::string inline_svg(const Picture& picture, const std::string& prefix) {
              "<svg viewBox=\"0 0 {0:.0f} {1:.0f}\" style=\"max-width:{0:.0f}px\" role=\"img\" "
              "aria-label=\"{2}\" xmlns=\"http://www.w3.org/2000/svg\" "
              "xmlns:xlink=\"http://www.w3.org/1999/xlink\">",
-             picture.width, picture.height, escaped_attribute(picture.alternative)) +
+             picture.width, picture.height, cli::html_text(picture.alternative)) +
          prefixed(svg.substr(close + 1), prefix);
 }
 
