@@ -208,7 +208,7 @@ TEST_CASE("a per-bin parameter with a Poisson constraint is profiled to its root
   std::size_t at_bounds = 0, inside = 0;
   for (const double mu : {0.0, 0.3, 1.0, 8.0}) {
     for (const double events : {0.0, 1e-8, 1.0, 40.0}) {
-      for (const double auxiliary : {0.0, 1e-3, 1.0, 5.0}) {
+      for (const double auxiliary : {1e-3, 0.2, 1.0, 5.0}) {
         std::vector<double> data = observed;
         for (std::size_t i = 0; i < data.size(); ++i) {
           data[i] *= i < c.n_bins ? events : auxiliary;
