@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "slalom/core/digest.hpp"
+
 #include <cstdint>
 #include <nettle/nettle-meta.h>
 #include <nlohmann/json.hpp>
@@ -37,9 +39,8 @@ const nettle_hash& find_algorithm(const std::string& name) {
 
 }  // namespace
 
-std::string digest(const Json& document, const std::string& algorithm) {
+std::string text_digest(std::string_view text, const std::string& algorithm) {
   const nettle_hash& hash = find_algorithm(algorithm);
-  const std::string text = python_dumps(document);
   std::vector<std::uint64_t> context(hash.context_size / sizeof(std::uint64_t) + 1);
   std::vector<std::uint8_t> bytes(hash.digest_size);
   hash.init(context.data());
@@ -51,6 +52,10 @@ std::string digest(const Json& document, const std::string& algorithm) {
     result += "0123456789abcdef"[byte & 0xF];
   }
   return result;
+}
+
+std::string digest(const Json& document, const std::string& algorithm) {
+  return text_digest(python_dumps(document), algorithm);
 }
 
 }  // namespace slalom

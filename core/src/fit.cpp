@@ -274,7 +274,28 @@ void fill_result(Start start, detail::FitState& f, FitResult& result) {
   result.smallest_eigenvalue = best.smallest_eigenvalue;
 }
 
-std::string status_message(const FitResult& result) {
+/// Says where the likelihood ends if a fit ended there: in a bin without events of which none are
+/// expected at the best point, as a negative signal can do. That point is no minimum of the
+/// likelihood, which would fall further.
+std::string edge_message(const detail::FitState& f, const FitResult& result) {
+  constexpr double k_none = 1e-9;
+  const ModelSpec& spec = f.model.spec();
+  const std::vector<double> rates = f.model.expected_data(result.parameters, false);
+  const std::vector<double> before = f.model.expected_data(spec.initial(), false);
+  for (std::size_t i = 0; i < spec.channels.size(); ++i) {
+    const ChannelSpec& channel = spec.channels[i];
+    for (std::size_t b = 0; b < channel.n_bins; ++b) {
+      const std::size_t bin = channel.first_bin + b;
+      const double n = f.state.arrays.n[f.state.engine.channels[i].bin0 + b];
+      if (n > 0.0 || !(rates[bin] < k_none * before[bin])) continue;
+      return "; the likelihood ends there: no events are expected in bin " + std::to_string(b) +
+             " of channel '" + channel.name + "' (a higher lower bound of a parameter avoids this)";
+    }
+  }
+  return "";
+}
+
+std::string status_message(const detail::FitState& f, const FitResult& result) {
   switch (result.status) {
     case FitStatus::converged:
       return "converged";
@@ -287,7 +308,7 @@ std::string status_message(const FitResult& result) {
                "combination of parameters is not determined";
       }
       return "no step lowers -log L although the largest scaled gradient component is " +
-             std::to_string(result.kkt_residual);
+             std::to_string(result.kkt_residual) + edge_message(f, result);
     case FitStatus::infeasible:
       break;
   }
@@ -477,7 +498,7 @@ FitResult detail::run_fit(FitState& f, const FitOptions& options, FirstFactor fi
     result.starts += search_other_minima(f);
   }
   fill_result(std::move(start), f, result);
-  result.message = status_message(result);
+  result.message = status_message(f, result);
   return result;
 }
 

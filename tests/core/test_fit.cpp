@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <Eigen/Dense>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "slalom/core/fit.hpp"
+#include "slalom/core/json.hpp"
 #include "support/catch.hpp"
 #include "support/data.hpp"
 #include "support/models.hpp"
@@ -273,6 +275,20 @@ TEST_CASE("a start with negative rates is left behind", "[core][fit]") {
   const FitResult result = slalom::fit(model, options);
   CHECK(result.converged());
   CHECK_THAT(result.twice_nll, WithinAbs(slalom::fit(model).twice_nll, 1e-9));
+}
+
+TEST_CASE("a fit that ends where the likelihood does says in which bin", "[core][fit]") {
+  const std::string path = SLALOM_SOURCE_DIR "/workflows/examples/h4l/workspace.json";
+  slalom::ModelSpec spec =
+      slalom::make_model_spec(slalom::parse_workspace(slalom::read_json(path)));
+  // No events where the signal is: the best signal is as negative as the background allows.
+  for (std::size_t bin = 16; bin < 20; ++bin) spec.observed[bin] = 0.0;
+  CHECK(slalom::fit(Model(spec)).converged());
+  spec.parameters[*spec.poi].lower = -10.0;
+  const FitResult result = slalom::fit(Model(spec));
+  CHECK(result.status == slalom::FitStatus::stalled);
+  CHECK(result.message.find("no events are expected in bin 18 of channel 'four_leptons'") !=
+        std::string::npos);
 }
 
 TEST_CASE("a parameter without any effect does no harm", "[core][fit]") {

@@ -117,6 +117,26 @@ TEST_CASE("parts of a report can be left out", "[workflows][verbs_report]") {
   CHECK_FALSE(page.elements.contains("svg"));
 }
 
+TEST_CASE("a report has regions of two parameters if asked for", "[workflows][verbs_report]") {
+  const TemporaryFolder folder;
+  const std::string file = folder.path("report.html");
+  const Words words{"--contour", "--contour", "scale", "--no-date"};
+  const Outcome outcome = report_to(file, words, small_workspace());
+  CHECK(outcome.code == (has_gnuplot() ? slalom::exit_success : slalom::exit_failure));
+  const Xml page = page_of(text_of(file));
+  CHECK(page.ids.contains("contour"));
+  CHECK(page.contains("68.27 %"));
+  CHECK(page.contains("95.45 %"));
+  CHECK(page.contains("scale from"));
+  CHECK(report_to(file, {"--contour", "nobody"}, small_workspace()).code == slalom::exit_usage);
+  CHECK(report_to(file, {"--contour", "mu"}, small_workspace()).code == slalom::exit_usage);
+  // A model with one parameter has none: a warning, and a page.
+  const std::string h4l = SLALOM_SOURCE_DIR "/workflows/examples/h4l/workspace.json";
+  const Outcome one = slalom::test::slalom({"report", h4l, "-o", file, "--contour"});
+  CHECK(contains(one.err, "no other parameter floats"));
+  CHECK_FALSE(page_of(text_of(file)).ids.contains("contour"));
+}
+
 TEST_CASE("a report is the same every time", "[workflows][verbs_report]") {
   const TemporaryFolder folder;
   const auto html = [&folder](const char* name, Words words) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "slalom/core/digest.hpp"
 #include "slalom/core/json.hpp"
 
 namespace slalom::cli {
@@ -33,9 +34,6 @@ std::vector<std::string> json_files(const std::string& folder) {
   return paths;
 }
 
-/// The digest of a text as it is; digest() is that of a document.
-std::string digest_of(const std::string& text) { return digest(Json(text)); }
-
 }  // namespace
 
 GridSignals::GridSignals(Command& command, const std::vector<std::string>& paths) {
@@ -53,7 +51,7 @@ GridSignals::GridSignals(Command& command, const std::vector<std::string>& paths
     }
   }
   check_names();
-  digest_ = "sha256:" + digest_of(digests);
+  digest_ = "sha256:" + text_digest(digests);
 }
 
 void GridSignals::add(Command& command, const std::string& path, bool in_folder,
@@ -64,7 +62,7 @@ void GridSignals::add(Command& command, const std::string& path, bool in_folder,
   if (is_patch && path == "-") {
     throw Error(ErrorKind::usage, "only a patch set can be read from standard input", path);
   }
-  digests += digest_of(text) + "\n";
+  digests += text_digest(text) + "\n";
   if (is_patch) {
     signals_.push_back({fs::path(path).stem().string(), {}, nullptr, 0, path});
   } else {

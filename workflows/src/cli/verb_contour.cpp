@@ -125,25 +125,6 @@ Contours find_contours(const LoadedModel& loaded, const ContourArguments& option
   return result;
 }
 
-/// The contours from the inside out, as far as they were followed.
-Picture contour_picture(const Contours& result, const PlotStyle& style) {
-  std::vector<const Contour*> order;
-  for (const Contour& contour : result.contours) order.push_back(&contour);
-  std::stable_sort(order.begin(), order.end(),
-                   [](const Contour* a, const Contour* b) { return a->level < b->level; });
-  const Contour& last = result.contours.back();
-  ContourPlot plot;
-  plot.parameters = {result.x, result.y};
-  plot.best = {last.best.parameters[last.x], last.best.parameters[last.y]};
-  for (const Contour* contour : order) {
-    ContourCurve curve{percent(contour->level), {}, contour->closed};
-    if (!contour->converged) curve.label += ", not converged";
-    for (const ContourPoint& p : contour->points) curve.points.emplace_back(p.x, p.y);
-    plot.curves.push_back(std::move(curve));
-  }
-  return picture(plot, style);
-}
-
 bool all_converged(const Contours& result) {
   const auto ok = [](const Contour& contour) { return contour.converged; };
   return std::all_of(result.contours.begin(), result.contours.end(), ok) &&
@@ -302,8 +283,9 @@ int run_contour(Command& command) {
   const PlotStyle style = plot_style(arguments.plot, loaded);
   const Contours result = find_contours(loaded, arguments, levels);
   warn_about(command, result);
-  const bool drawn =
-      try_to_draw(command, arguments.plot.file, [&] { return contour_picture(result, style); });
+  const bool drawn = try_to_draw(command, arguments.plot.file, [&] {
+    return picture(contour_plot(loaded.spec(), result.contours), style);
+  });
   if (command.wants_json()) {
     command.answer(contours_json(result, loaded.measurement));
   } else if (command.wants_csv()) {

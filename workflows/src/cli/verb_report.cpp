@@ -24,6 +24,7 @@ constexpr const char* k_default_file = "report.html";
 
 struct ReportArguments : ModelArguments {
   std::vector<std::string> without;
+  std::vector<std::string> contours;
   std::optional<long> toys;
   bool no_date = false;
   PlotArguments plot;
@@ -38,6 +39,9 @@ void declare_report(Command& command, ReportArguments& options) {
   Arguments& arguments = command.arguments;
   arguments.group("Report");
   arguments.choices("--without", options.without, k_report_parts, "Leave a part out; repeatable");
+  arguments.optional_texts("--contour", options.contours, "", "NAME",
+                           "Regions of the parameter of interest and NAME, or the one that is most "
+                           "correlated with it; repeatable");
   arguments.integer("--toys", options.toys, 1, "N",
                     "Toys of the goodness of fit; none without this option");
   arguments.flag("--no-date", options.no_date,
@@ -97,6 +101,23 @@ void check_output(const std::string& file) {
   throw Error(ErrorKind::usage, "the name must end in .html (or be - for standard output)", file);
 }
 
+/// \throws Error (usage) for a name of --contour that makes no sense
+void check_contours(const std::vector<std::string>& names, const ModelSpec& spec) {
+  if (names.empty()) return;
+  const std::size_t poi = floating_parameter(spec, "");
+  for (const std::string& name : names) {
+    if (name.empty()) continue;
+    const std::size_t index = find_parameter(spec, name, "--contour");
+    if (index == poi) {
+      throw Error(ErrorKind::usage, "a parameter other than that of interest is needed",
+                  "--contour");
+    }
+    if (spec.parameters[index].fixed) {
+      throw Error(ErrorKind::usage, fmt::format("parameter '{}' is fixed", name), "--contour");
+    }
+  }
+}
+
 OrderedJson report_json(const Report& report, const std::string& file) {
   OrderedJson result;
   append(result, "report", file);
@@ -133,7 +154,9 @@ int run_report(Command& command) {
   check_output(file);
   const Json document = load_document(command, arguments);
   const LoadedModel loaded = load_model(command, arguments, document);
+  check_contours(arguments.contours, loaded.spec());
   ReportOptions options;
+  options.contours = arguments.contours;
   options.without = {arguments.without.begin(), arguments.without.end()};
   options.toys = static_cast<std::size_t>(arguments.toys.value_or(0));
   options.seed = static_cast<std::size_t>(arguments.seed.value_or(0));

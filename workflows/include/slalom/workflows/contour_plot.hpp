@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "slalom/core/contour.hpp"
 #include "slalom/workflows/plot.hpp"
 
 /// \file
@@ -28,6 +29,11 @@ struct ContourPlot {
   std::optional<std::pair<double, double>> expected{};  ///< a point to compare with
   std::string expected_label{"Expected"};               ///< its name in the legend
 };
+
+/// Collects contours of one pair of parameters, in any order of their levels.
+/// \param spec names of the parameters
+/// \param contours not empty; the last one has the best fit
+ContourPlot contour_plot(const ModelSpec& spec, const std::vector<Contour>& contours);
 
 /// The picture.
 Picture picture(const ContourPlot& plot, const PlotStyle& style = {});

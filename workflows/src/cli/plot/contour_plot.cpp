@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "cli/levels.hpp"
 #include "cli/plot/script.hpp"
 #include "cli/text.hpp"
 
@@ -63,6 +64,24 @@ std::string curves(const ContourPlot& plot) {
 }
 
 }  // namespace
+
+ContourPlot contour_plot(const ModelSpec& spec, const std::vector<Contour>& contours) {
+  std::vector<const Contour*> order;
+  for (const Contour& contour : contours) order.push_back(&contour);
+  std::stable_sort(order.begin(), order.end(),
+                   [](const Contour* a, const Contour* b) { return a->level < b->level; });
+  const Contour& last = contours.back();
+  ContourPlot plot;
+  plot.parameters = {spec.parameters[last.x].name, spec.parameters[last.y].name};
+  plot.best = {last.best.parameters[last.x], last.best.parameters[last.y]};
+  for (const Contour* contour : order) {
+    ContourCurve curve{cli::percent(contour->level), {}, contour->closed};
+    if (!contour->converged) curve.label += ", not converged";
+    for (const ContourPoint& p : contour->points) curve.points.emplace_back(p.x, p.y);
+    plot.curves.push_back(std::move(curve));
+  }
+  return plot;
+}
 
 Picture picture(const ContourPlot& plot, const PlotStyle& style) {
   const double top = std::max(cli::heading_height(style, k_width - 125.0) + 10.0, 28.0);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fmt/format.h>
 
+#include "cli/levels.hpp"
 #include "cli/parameter_groups.hpp"
 #include "cli/report/report.hpp"
 #include "cli/scan_points.hpp"
@@ -106,6 +107,36 @@ void collect_scan(Report& report, Fitter& fitter, std::size_t poi) {
     failed(report, fmt::format("{} of {} fits did not converge", bad, fits.size()), "scan");
 }
 
+/// Index of the second parameter; nothing if no other parameter floats.
+std::optional<std::size_t> second_parameter(const Report& report, Fitter& fitter, std::size_t poi,
+                                            const std::string& name) {
+  if (!name.empty()) return find_parameter(report.spec(), name, "--contour");
+  const std::vector<bool>& fixed = report.fit.result.fixed;
+  if (std::count(fixed.begin(), fixed.end(), false) < 2) return std::nullopt;
+  return most_correlated(fitter, report.fit.result, poi);
+}
+
+void collect_contours(Report& report, Fitter& fitter, std::size_t poi,
+                      const ReportOptions& options) {
+  for (const std::string& name : options.contours) {
+    const auto other = second_parameter(report, fitter, poi, name);
+    if (!other) {
+      warn(report, "there is no contour: no other parameter floats", "contour");
+      continue;
+    }
+    std::vector<Contour>& contours = report.contours.emplace_back();
+    FitResult best = report.fit.result;
+    for (const double level : parse_levels({})) {
+      contours.push_back(contour(fitter, best, poi, *other, level));
+      best = contours.back().best;
+      if (contours.back().converged) continue;
+      failed(report, contours.back().message,
+             fmt::format("contour of {} and {}", report.spec().parameters[poi].name,
+                         report.spec().parameters[*other].name));
+    }
+  }
+}
+
 void collect_tests(Report& report, Fitter& fitter, std::size_t poi) {
   AsymptoticCalculator calculator(fitter);
   report.limit = calculator.upper_limit();
@@ -156,6 +187,7 @@ Report collect_report(const LoadedModel& loaded, const ReportOptions& options) {
     if (options.has("ranking")) collect_impacts(report, fitter, *poi, options);
     if (options.has("breakdown")) collect_breakdown(report, fitter, *poi);
     if (options.has("scan")) collect_scan(report, fitter, *poi);
+    collect_contours(report, fitter, *poi, options);
   }
   if (options.has("limit")) collect_tests(report, fitter, *poi);
   return report;

@@ -2,17 +2,20 @@
 /// \file
 /// The page of a report.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fmt/format.h>
 #include <functional>
 #include <map>
 #include <numeric>
 
+#include "cli/levels.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/report/html.hpp"
 #include "cli/report/report.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/version.hpp"
+#include "slalom/workflows/contour_plot.hpp"
 #include "slalom/workflows/correlation_plot.hpp"
 #include "slalom/workflows/goodness_of_fit_plot.hpp"
 #include "slalom/workflows/limit_plot.hpp"
@@ -581,6 +584,38 @@ std::string scan_section(const Page& page) {
                       page.pictures.figure([&] { return picture(plot, page.style.plot); }));
 }
 
+std::string contour_section(const Page& page) {
+  std::string text, names;
+  for (const std::vector<Contour>& contours : page.report.contours) {
+    names += (names.empty() ? "" : ", ") + page.name(contours.back().y);
+    text += page.pictures.figure(
+        [&] { return picture(contour_plot(page.spec(), contours), page.style.plot); });
+    HtmlTable table("lrrrr", {"Region", page.name(contours.back().x) + " from", "to",
+                              page.name(contours.back().y) + " from", "to"});
+    for (const Contour& contour : contours) {
+      if (contour.points.empty()) continue;
+      const auto range = [&contour](double ContourPoint::*axis) {
+        const auto [low, high] = std::minmax_element(
+            contour.points.begin(), contour.points.end(),
+            [axis](const ContourPoint& a, const ContourPoint& b) { return a.*axis < b.*axis; });
+        return std::array{brief((*low).*axis, 4), brief((*high).*axis, 4)};
+      };
+      const auto x = range(&ContourPoint::x), y = range(&ContourPoint::y);
+      table.row({cli::percent(contour.level) + (contour.converged ? "" : ", not converged"), x[0],
+                 x[1], y[0], y[1]},
+                contour.converged ? "" : "mark");
+    }
+    text += table.str();
+  }
+  if (text.empty()) return "";
+  text += html_element("p",
+                       "Regions of both parameters together, from the likelihood minimised over "
+                       "all others; the table has their extent.",
+                       "note");
+  return html_section(
+      "contour", fmt::format("Regions of {} and {}", page.name(*page.spec().poi), names), text);
+}
+
 std::string limit_section(const Page& page) {
   if (!page.report.limit) return "";
   const UpperLimit& limit = *page.report.limit;
@@ -679,7 +714,7 @@ ReportPage write_report(const Report& report, const ReportOptions& options,
                          distributions_section(page) + yields_section(page) +
                          parameters_section(page) + pulls_section(page) + ranking_section(page) +
                          breakdown_section(page) + correlation_section(page) + scan_section(page) +
-                         limit_section(page);
+                         contour_section(page) + limit_section(page);
   sections += provenance_section(provenance, pictures.failure());
   const std::string title = provenance.file + ", " + report.loaded().measurement;
   std::string html =

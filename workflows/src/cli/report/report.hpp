@@ -9,6 +9,7 @@
 
 #include "cli/fit_report.hpp"
 #include "cli/model_arguments.hpp"
+#include "slalom/core/contour.hpp"
 #include "slalom/core/goodness_of_fit.hpp"
 #include "slalom/core/hypotest.hpp"
 #include "slalom/core/impacts.hpp"
@@ -29,9 +30,12 @@ inline const std::vector<std::string> k_report_parts{
 /// What the report is to have.
 struct ReportOptions {
   std::set<std::string> without{};  ///< parts that are left out
-  std::size_t toys = 0;             ///< toys of the goodness of fit; 0 for none
-  std::size_t seed = 0;             ///< of the toys
-  std::size_t threads = 0;          ///< 0 for all of the machine
+  /// Parameters whose regions with the POI are shown; an empty name is the one that is most
+  /// correlated with it.
+  std::vector<std::string> contours{};
+  std::size_t toys = 0;     ///< toys of the goodness of fit; 0 for none
+  std::size_t seed = 0;     ///< of the toys
+  std::size_t threads = 0;  ///< 0 for all of the machine
   /// Called now and then with what is done; returning false ends the re-fits or toys under way.
   std::function<bool(const char* what, std::size_t done, std::size_t total)> progress{};
   /// Whether a part is wanted.
@@ -52,6 +56,7 @@ struct Report {
   bool refitted = true;                        ///< impacts are by re-fits
   std::optional<UncertaintyBreakdown> breakdown{};  ///< of the POI
   std::optional<Scan> scan{};                       ///< of the POI
+  std::vector<std::vector<Contour>> contours{};     ///< of the POI and another one, by pair
   std::vector<HypothesisTest> tests{};              ///< CLs against the POI
   std::optional<UpperLimit> limit{};                ///< on the POI
   std::optional<DiscoveryTest> discovery{};         ///< of a signal
