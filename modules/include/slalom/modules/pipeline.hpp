@@ -27,6 +27,9 @@
 /// hard bins. Samples of a workspace are filled with the process of their name; the histosys of a
 /// variation's name is filled with its up and down copies, a staterror with the root of the sums of
 /// squared weights. Everything else of the workspace stays as it is.
+///
+/// A variation whose score is known needs no copies: its templates are nominal +- the yields of the
+/// events with weights times score (SlopeMethod::score), from the same pass through the network.
 namespace slalom {
 
 /// What of the events the pipeline uses, and what it makes small.
@@ -35,7 +38,9 @@ struct PipelineOptions {
   std::vector<std::string> features = {};  ///< columns for the classifier; empty: all
   std::vector<Variation> variations = {};  ///< nuisances that act on events
   double step = 1.0;                       ///< of shifted copies; their effect is divided by it
-  ProfileLossOptions loss = {};            ///< the figure of merit
+  /// How each variation becomes up and down templates; empty: by copies, all of them.
+  std::vector<SlopeMethod> slopes = {};
+  ProfileLossOptions loss = {};  ///< the figure of merit
   /// Factor of one_sidedness_penalty(), for each histosys that is filled, added to the loss.
   double one_sidedness = 0.0;
   /// Another loss in place of the figure of merit.
@@ -60,7 +65,8 @@ class PipelineImpl : public torch::nn::Module {
   /// \param workspace the statistical model; yields of what is filled are place holders
   /// \param selection may be null: no cuts. A cut on the column "score" is one on the score.
   /// \throws Error (model) for a channel that is not there or has another number of bins, or a
-  ///   variation without a histosys in any filled sample
+  ///   variation without a histosys in any filled sample; Error (usage) for `slopes` of another
+  ///   number than the variations, a missing score, or SlopeMethod::automatic
   PipelineImpl(Workspace workspace, Classifier classifier, Selection selection,
                SoftHistogram histogram, PipelineOptions options = {});
   /// With softmax bins: as many as the classifier has outputs.
@@ -109,7 +115,9 @@ class PipelineImpl : public torch::nn::Module {
  private:
   struct Filled;
   void prepare();
-  Filled fill(const EventBatch& events, const Tensor& theta, bool hard);
+  bool by_score(std::size_t variation) const;
+  Tensor weight_rows(const EventBatch& events, bool scores) const;
+  Filled fill(const EventBatch& events, const Tensor& theta, bool hard, bool scores);
   Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal);
 
   Workspace workspace_;
