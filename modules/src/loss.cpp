@@ -3,14 +3,18 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_solve.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/special_log_ndtr.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/zeros.h>
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <memory>
+#include <mutex>
 #include <torch/csrc/autograd/custom_function.h>
 #include <utility>
 #include <vector>
@@ -45,49 +49,49 @@ Offsets uncertainty_offsets(const ModelSpec& spec) {
   return result;
 }
 
-/// Sorts derivatives by inputs into the layout of Templates, those that are wanted. Widths that the
-/// measurement sets and auxiliary data are not templates.
-std::array<Tensor, k_n_tensors> scatter(const Offsets& offsets, const WorkspaceSensitivity& figure,
-                                        double factor,
-                                        const std::array<Tensor, k_n_tensors>& like) {
-  std::array<Tensor, k_n_tensors> result;
-  std::array<double*, k_n_tensors> at{};
+using Sizes = std::array<std::int64_t, k_n_tensors>;
+
+Sizes sizes_of(const Templates& t) {
+  return {t.nominal.numel(),    t.histosys_hi.numel(), t.histosys_lo.numel(), t.normsys_hi.numel(),
+          t.normsys_lo.numel(), t.uncertainty.numel(), t.observed.numel()};
+}
+
+/// Sorts derivatives by inputs into the layout of Templates, all tensors one after another. Widths
+/// that the measurement sets and auxiliary data are not templates. \param to zeros
+void scatter(const Offsets& offsets, const Sizes& sizes, const WorkspaceSensitivity& figure,
+             double factor, double* to) {
+  std::array<double*, k_n_tensors> next{};
+  std::int64_t first = 0;
   for (std::size_t i = 0; i < k_n_tensors; ++i) {
-    if (!like[i].requires_grad() || like[i].numel() == 0) continue;
-    result[i] = at::zeros({like[i].numel()}, at::kDouble);
-    at[i] = result[i].data_ptr<double>();
+    next[i] = to + first;
+    first += sizes[i];
   }
+  double* const uncertainty = next[5];
   // Inputs come in the same order as the templates, kind by kind.
-  std::array<std::size_t, k_n_tensors> next{};
-  const auto put = [&](std::size_t tensor, double value) {
-    if (at[tensor] != nullptr) at[tensor][next[tensor]++] += factor * value;
-  };
   for (std::size_t i = 0; i < figure.inputs.size(); ++i) {
     const Input& input = figure.inputs[i];
-    const double value = figure.derivatives[i];
+    const double value = factor * figure.derivatives[i];
     switch (input.kind) {
       case InputKind::nominal:
-        put(0, value);
+        *next[0]++ += value;
         break;
       case InputKind::histosys_hi:
-        put(1, value);
+        *next[1]++ += value;
         break;
       case InputKind::histosys_lo:
-        put(2, value);
+        *next[2]++ += value;
         break;
       case InputKind::normsys_hi:
-        put(3, value);
+        *next[3]++ += value;
         break;
       case InputKind::normsys_lo:
-        put(4, value);
+        *next[4]++ += value;
         break;
       case InputKind::uncertainty:
-        if (at[5] != nullptr) {
-          at[5][offsets[input.channel][input.sample][input.term] + input.bin] += factor * value;
-        }
+        uncertainty[offsets[input.channel][input.sample][input.term] + input.bin] += value;
         break;
       case InputKind::observed:
-        put(6, value);
+        *next[6]++ += value;
         break;
       case InputKind::sigma:
       case InputKind::tau:
@@ -95,7 +99,31 @@ std::array<Tensor, k_n_tensors> scatter(const Offsets& offsets, const WorkspaceS
         break;
     }
   }
-  return result;
+}
+
+/// What a node keeps for its backward pass. Plain numbers, not tensors: each operation of LibTorch
+/// costs a microsecond or two, which is what a figure of a small model costs as a whole.
+struct Kept : torch::CustomClassHolder {
+  Sizes sizes{};
+  std::array<bool, k_n_tensors> wanted{};
+  std::vector<double> derivatives;  ///< of all tensors, one after another
+};
+
+constexpr const char* k_kept = "kept";
+
+/// A scalar, float64.
+Tensor scalar(double value, const at::Device& device) {
+  Tensor result = at::empty({}, at::kDouble);
+  *result.data_ptr<double>() = value;
+  return device.is_cpu() ? result : result.to(device);
+}
+
+/// factor * derivatives of one tensor.
+Tensor scaled(const double* derivatives, std::int64_t n, double factor, const at::Device& device) {
+  Tensor result = at::empty({n}, at::kDouble);
+  std::transform(derivatives, derivatives + n, result.data_ptr<double>(),
+                 [=](double x) { return factor * x; });
+  return device.is_cpu() ? result : result.to(device);
 }
 
 Sensitivity evaluate(SensitivityCalculator& calculator, const ProfileLossOptions& options) {
@@ -131,20 +159,45 @@ bool needs_search(const ProfileLossOptions& options) {
 
 }  // namespace
 
-/// What does not change from step to step.
+/// What does not change from step to step, and calculators that are used again.
 struct ProfileLoss::Plan {
+  using Calculator = std::unique_ptr<SensitivityCalculator>;
+
+  Plan(const Likelihood& l, ProfileLossOptions o)
+      : likelihood(l),
+        options(std::move(o)),
+        offsets(uncertainty_offsets(l.spec())),
+        sizes(sizes_of(l.templates())) {}
+
+  /// One with these templates: its results do not depend on what it was used for before.
+  Calculator take(const Templates& t) const {
+    Calculator calculator;
+    {
+      const std::lock_guard lock(mutex);
+      if (!idle.empty()) {
+        calculator = std::move(idle.back());
+        idle.pop_back();
+      }
+    }
+    if (!calculator) return make(t);
+    calculator->update([&](ModelSpec& spec) { likelihood.put_templates(t, spec); });
+    return calculator;
+  }
+
+  void give_back(Calculator calculator) const {
+    const std::lock_guard lock(mutex);
+    idle.push_back(std::move(calculator));
+  }
+
   Likelihood likelihood;
   ProfileLossOptions options;
   Offsets offsets;
-};
+  Sizes sizes;
+  Tensor nothing = at::empty({0}, at::kDouble);
 
-/// One node: the figure forward, its derivative by all templates backward.
-struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Plan* plan,
-                        const Tensor& t0, const Tensor& t1, const Tensor& t2, const Tensor& t3,
-                        const Tensor& t4, const Tensor& t5, const Tensor& t6) {
-    const ProfileLossOptions& options = plan->options;
-    const Model model(plan->likelihood.with_templates({t0, t1, t2, t3, t4, t5, t6}));
+ private:
+  Calculator make(const Templates& t) const {
+    const Model model(likelihood.with_templates(t));
     SensitivityOptions how;
     how.fit = options.fit;
     how.fit.search_minima = how.fit.search_minima && needs_search(options);
@@ -153,8 +206,21 @@ struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
       how.asimov_point = model.spec().initial();
       how.asimov_point[*model.spec().poi] = asimov_signal(options);
     }
-    SensitivityCalculator calculator(model, how);
-    const Sensitivity figure = evaluate(calculator, options);
+    return std::make_unique<SensitivityCalculator>(model, std::move(how));
+  }
+
+  mutable std::mutex mutex;
+  mutable std::vector<Calculator> idle;
+};
+
+/// One node: the figure forward, its derivative by all templates backward.
+struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Plan* plan,
+                        const Tensor& t0, const Tensor& t1, const Tensor& t2, const Tensor& t3,
+                        const Tensor& t4, const Tensor& t5, const Tensor& t6) {
+    const ProfileLossOptions& options = plan->options;
+    Plan::Calculator calculator = plan->take({t0, t1, t2, t3, t4, t5, t6});
+    const Sensitivity figure = evaluate(*calculator, options);
     if (!figure.converged) throw Error(ErrorKind::numerical, figure.message, "loss");
     double value = figure.value, factor = 1.0;
     if (options.figure == Figure::log_sigma) {
@@ -165,13 +231,20 @@ struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
       value = -value;
     }
     const WorkspaceSensitivity derivative =
-        workspace_sensitivity(model, calculator.templates(), figure);
-    torch::autograd::variable_list saved;
-    for (Tensor& d : scatter(plan->offsets, derivative, factor, {t0, t1, t2, t3, t4, t5, t6})) {
-      saved.push_back(d.defined() && !t0.is_cpu() ? d.to(t0.device()) : std::move(d));
+        workspace_sensitivity(calculator->model(), calculator->templates(), figure);
+    plan->give_back(std::move(calculator));
+    auto kept = c10::make_intrusive<Kept>();
+    kept->sizes = plan->sizes;
+    std::int64_t total = 0;
+    std::size_t next = 0;
+    for (const Tensor* t : {&t0, &t1, &t2, &t3, &t4, &t5, &t6}) {
+      kept->wanted[next++] = t->requires_grad() && t->numel() > 0;
+      total += t->numel();
     }
-    context->save_for_backward(std::move(saved));
-    return at::full({}, value, t0.options());
+    kept->derivatives.assign(static_cast<std::size_t>(total), 0.0);
+    scatter(plan->offsets, plan->sizes, derivative, factor, kept->derivatives.data());
+    context->saved_data[k_kept] = c10::IValue::make_capsule(std::move(kept));
+    return scalar(value, t0.device());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -181,9 +254,16 @@ struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
                   "second derivatives of a profile loss: use the functions that build a graph",
                   "loss");
     }
-    torch::autograd::variable_list result(1);  // what is not a tensor has no gradient
-    for (const Tensor& d : context->get_saved_variables()) {
-      result.push_back(d.defined() ? d * upstream[0] : Tensor());
+    torch::autograd::variable_list result(1 + k_n_tensors);  // what is not a tensor has no gradient
+    const auto capsule = context->saved_data[k_kept].toCapsule();
+    const Kept& kept = static_cast<const Kept&>(*capsule);
+    const double factor = upstream[0].item<double>();
+    const double* next = kept.derivatives.data();
+    for (std::size_t i = 0; i < k_n_tensors; ++i) {
+      if (kept.wanted[i]) {
+        result[1 + i] = scaled(next, kept.sizes[i], factor, upstream[0].device());
+      }
+      next += kept.sizes[i];
     }
     return result;
   }
@@ -209,15 +289,19 @@ ProfileLoss::ProfileLoss(const Likelihood& likelihood, ProfileLossOptions option
   const std::size_t poi = require_poi(likelihood.spec());
   const Parameter& p = likelihood.spec().parameters[poi];
   if (p.fixed) throw Error(ErrorKind::model, "the parameter of interest is held", p.name);
-  plan_ = std::make_shared<const Plan>(
-      Plan{likelihood, std::move(options), uncertainty_offsets(likelihood.spec())});
+  plan_ = std::make_shared<const Plan>(likelihood, std::move(options));
 }
 
 const ProfileLossOptions& ProfileLoss::options() const { return plan_->options; }
 
 Tensor ProfileLoss::operator()(const Templates& t) const {
-  return Node::apply(plan_.get(), t.nominal, t.histosys_hi, t.histosys_lo, t.normsys_hi,
-                     t.normsys_lo, t.uncertainty, t.observed);
+  // A tensor without elements has no gradient, and each input of a node costs a microsecond.
+  const auto input = [&](const Tensor& tensor) {
+    return tensor.numel() == 0 ? plan_->nothing : tensor;
+  };
+  return Node::apply(plan_.get(), t.nominal, input(t.histosys_hi), input(t.histosys_lo),
+                     input(t.normsys_hi), input(t.normsys_lo), input(t.uncertainty),
+                     input(t.observed));
 }
 
 Tensor expected_sigma(const Likelihood& likelihood, const Templates& templates, double mu) {

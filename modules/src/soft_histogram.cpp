@@ -11,7 +11,6 @@
 #include <ATen/ops/diff.h>
 #include <ATen/ops/erfc.h>
 #include <ATen/ops/exp.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones_like.h>
@@ -29,6 +28,7 @@
 
 #include "check.hpp"
 #include "histogram_kernel.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
@@ -36,6 +36,7 @@ namespace {
 
 using detail::require;
 using detail::shape_of;
+using detail::to_tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -354,12 +355,6 @@ SoftHistogramResult choose(const Histogram& soft, const Histogram& hard, bool tr
     result.sumw2 = hard.sumw2.detach() + (soft.sumw2 - soft.sumw2.detach());
   }
   return result;
-}
-
-Tensor to_tensor(const std::vector<double>& values) {
-  return at::from_blob(const_cast<double*>(values.data()),
-                       {static_cast<std::int64_t>(values.size())}, at::kDouble)
-      .clone();
 }
 
 void check(const AxisOptions& axis) {

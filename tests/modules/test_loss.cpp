@@ -219,6 +219,36 @@ TEST_CASE("gradients by all templates of published likelihoods are those of refi
   }
 }
 
+TEST_CASE("a loss does not depend on what it was asked before", "[modules][loss]") {
+  const Likelihood likelihood(everything_model());
+  for (const Figure figure : {Figure::log_sigma, Figure::log_cls, Figure::upper_limit}) {
+    for (const bool observed : {false, true}) {
+      ProfileLossOptions options = options_of(figure);
+      options.observed = observed;
+      const ProfileLoss used(likelihood, options);
+      for (std::uint64_t step = 0; step < 4; ++step) {
+        Templates direction = random_direction(likelihood.templates(), step);
+        const Templates plain = moved(likelihood.templates(), direction, step == 2 ? 0.0 : 0.02);
+        Templates a = as_leaves(plain), b = as_leaves(plain);
+        const Tensor x = used(a), y = ProfileLoss(likelihood, options)(b);
+        x.backward();
+        y.backward();
+        CHECK(x.item<double>() == y.item<double>());
+        const auto left = inputs_of(a), right = inputs_of(b);
+        for (std::size_t i = 0; i < left.size(); ++i) {
+          CHECK(at::equal(left[i]->grad(), right[i]->grad()));
+        }
+      }
+      // Templates that are refused leave nothing behind.
+      Templates bad = likelihood.templates();
+      bad.nominal = bad.nominal / 0.0;
+      CHECK_THROWS_AS(used(bad), slalom::Error);
+      const double after = used(likelihood.templates()).item<double>();
+      CHECK(after == ProfileLoss(likelihood, options)(likelihood.templates()).item<double>());
+    }
+  }
+}
+
 TEST_CASE("log p-values and their derivatives stay finite", "[modules][loss]") {
   for (const double q : {0.0, 1e-14, 1.0, 25.0, 2000.0, 1e6}) {
     Tensor x = at::zeros({}, at::kDouble).fill_(q).requires_grad_(true);
