@@ -4,8 +4,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/erfc.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/isnan.h>
 #include <ATen/ops/sigmoid.h>
-#include <ATen/ops/zeros.h>
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -122,6 +122,7 @@ class Axis {
   explicit Axis(const HistogramInputs& in)
       : edges_(data(in.edges)),
         bandwidth_(data(in.bandwidth)),
+        step_(in.bandwidth.numel() == 1 ? 0 : 1),
         last_(in.edges.size(0) - 1),
         flow_(in.flow),
         first_(flow_ == Flow::fold ? 1 : 0),
@@ -134,7 +135,7 @@ class Axis {
   /// Its place among all edges.
   Index edge(Index leak) const { return first_ + leak; }
   double position(Index leak) const { return edges_[edge(leak)]; }
-  double bandwidth(Index leak) const { return bandwidth_[edge(leak)]; }
+  double bandwidth(Index leak) const { return bandwidth_[step_ * edge(leak)]; }
   /// Bins below and above it; -1 or bins() for one that is not kept.
   Index below(Index leak) const { return flow_ == Flow::drop ? leak - 1 : leak; }
   Index above(Index leak) const { return below(leak) + 1; }
@@ -163,9 +164,31 @@ class Axis {
   }
 
   const double *edges_, *bandwidth_;
+  Index step_;  ///< 0: one bandwidth for all edges
   Index last_;
   Flow flow_;
   Index first_, leaks_, bins_;
+};
+
+/// Blocks of values in float64.
+class Values {
+ public:
+  explicit Values(const Tensor& x)
+      : is_float64_(x.scalar_type() == at::kDouble),
+        float64_(is_float64_ ? data(x) : nullptr),
+        float32_(is_float64_ ? nullptr : x.data_ptr<float>()) {}
+
+  const double* block(Index first, Index n) {
+    if (is_float64_) return float64_ + first;
+    std::copy_n(float32_ + first, n, converted_.begin());
+    return converted_.data();
+  }
+
+ private:
+  bool is_float64_;
+  const double* float64_;
+  const float* float32_;
+  std::array<double, k_block> converted_;
 };
 
 /// Tables [leaks, n] of events first ... first + n, in memory that is used again.
@@ -177,9 +200,8 @@ class Table {
   double* row(Index leak) { return storage_.data_ptr<double>() + leak * n_; }
 
   /// F(-|y|) with the sign of y = (x - e) / h: what comes to the bin below.
-  void fill_leaks(Index first, Index n) {
+  void fill_leaks(const double* x, Index n) {
     n_ = n;
-    const double* x = data(in_.x) + first;
     const double unit = in_.kernel == Kernel::gaussian ? 0.5 * std::numbers::sqrt2 : -1.0;
     for (Index l = 0; l < axis_.leaks(); ++l) {
       distances(x, axis_.position(l), unit / axis_.bandwidth(l), n, row(l));
@@ -193,9 +215,8 @@ class Table {
   }
 
   /// F'(y) / h.
-  void fill_densities(Index first, Index n) {
+  void fill_densities(const double* x, Index n) {
     n_ = n;
-    const double* x = data(in_.x) + first;
     const bool gaussian = in_.kernel == Kernel::gaussian;
     for (Index l = 0; l < axis_.leaks(); ++l) {
       const double e = axis_.position(l), scale = 1.0 / axis_.bandwidth(l);
@@ -242,10 +263,11 @@ SLALOM_VECTORS bool has_nan(const double* x, Index n) {
   return bad > 0.0;
 }
 
-[[noreturn]] void refuse_nan(const double* x, Index n) {
-  const auto bad = std::count_if(x, x + n, [](double value) { return std::isnan(value); });
+[[noreturn]] void refuse_nan(const Tensor& x) {
   throw Error(ErrorKind::numerical,
-              std::to_string(bad) + " of " + std::to_string(n) + " values are NaN", "histogram");
+              std::to_string(at::isnan(x).sum().item<Index>()) + " of " +
+                  std::to_string(x.numel()) + " values are NaN",
+              "histogram");
 }
 
 /// Cotangents of what leaks over each edge [leaks]: of the bin below less that of the bin above.
@@ -297,15 +319,25 @@ struct Cotangents {
   std::vector<double> leaks, leaks2, bins, bins2;
 };
 
-/// Of one block and row: by values, edges and bandwidths, with the densities in the table.
+/// A block of float64 values into a tensor of either type.
+void store(const double* from, Index first, Index n, Tensor& to) {
+  if (to.scalar_type() == at::kDouble) {
+    std::copy_n(from, n, to.data_ptr<double>() + first);
+  } else {
+    std::transform(from, from + n, to.data_ptr<float>() + first,
+                   [](double value) { return static_cast<float>(value); });
+  }
+}
+
+/// Of one block and row: by values [n], edges and bandwidths, with the densities in the table.
 void add_value_gradients(const Axis& axis, Table& table, const Cotangents& c, const double* w,
-                         const double* x, Index n, Index first, HistogramGradients& out) {
+                         const double* x, Index n, double* by_x, HistogramGradients& out) {
   for (Index l = 0; l < axis.leaks(); ++l) {
     const double a = c.leaks[static_cast<std::size_t>(l)],
                  b = c.leaks2[static_cast<std::size_t>(l)];
     if (a == 0.0 && b == 0.0) continue;
     const double* t = table.row(l);
-    if (out.x.defined()) add_slopes(w, t, a, b, n, out.x.data_ptr<double>() + first);
+    if (out.x.defined()) add_slopes(w, t, a, b, n, by_x);
     if (!out.edges.defined() && !out.bandwidth.defined()) continue;
     const Sums sums = edge_sums(w, t, x, axis.position(l), a, b, n);
     if (out.edges.defined()) out.edges.data_ptr<double>()[axis.edge(l)] += sums.first;
@@ -319,20 +351,23 @@ void add_value_gradients(const Axis& axis, Table& table, const Cotangents& c, co
 
 HistogramSums histogram_sums(const HistogramInputs& in) {
   const Axis axis(in);
-  const Index n = in.x.size(0), k = in.weights.size(0), bins = axis.bins();
-  const double* x = data(in.x);
-  if (has_nan(x, n)) refuse_nan(x, n);
+  const bool one_row = in.weights.dim() == 1;
+  const Index n = in.x.size(0), k = one_row ? 1 : in.weights.size(0), bins = axis.bins();
   HistogramSums out;
   for (Tensor* sums : {&out.soft_sumw, &out.soft_sumw2, &out.hard_sumw, &out.hard_sumw2}) {
-    *sums = at::zeros({k, bins}, at::kDouble);
+    *sums = one_row ? at::empty({bins}, at::kDouble) : at::empty({k, bins}, at::kDouble);
+    std::fill_n(sums->data_ptr<double>(), k * bins, 0.0);
   }
   double *hard = out.hard_sumw.data_ptr<double>(), *hard2 = out.hard_sumw2.data_ptr<double>();
   std::vector<Sums> leaks(static_cast<std::size_t>(k * axis.leaks()));
+  Values values(in.x);
   Table table(axis, in);
   Places places;
   in_blocks(n, [&](Index first, Index size) {
-    table.fill_leaks(first, size);
-    places.find(axis, x + first, size);
+    const double* x = values.block(first, size);
+    if (has_nan(x, size)) refuse_nan(in.x);
+    table.fill_leaks(x, size);
+    places.find(axis, x, size);
     for (Index r = 0; r < k; ++r) {
       const double* w = data(in.weights) + r * n + first;
       for (Index l = 0; l < axis.leaks(); ++l) {
@@ -373,25 +408,29 @@ HistogramSums histogram_sums(const HistogramInputs& in) {
 void histogram_gradients(const HistogramInputs& in, const HistogramSums& cotangents,
                          HistogramGradients& out) {
   const Axis axis(in);
-  const Index n = in.x.size(0), k = in.weights.size(0);
-  const double* x = data(in.x);
+  const Index n = in.x.size(0), k = in.weights.dim() == 1 ? 1 : in.weights.size(0);
   std::vector<Cotangents> rows;
   for (Index r = 0; r < k; ++r) rows.emplace_back(axis, cotangents, r);
+  Values values(in.x);
   Table table(axis, in);
   Places places;
+  std::array<double, k_block> slopes;
   const bool by_values = out.x.defined() || out.edges.defined() || out.bandwidth.defined();
   in_blocks(n, [&](Index first, Index size) {
+    const double* x = values.block(first, size);
     if (by_values) {
-      table.fill_densities(first, size);
+      table.fill_densities(x, size);
+      std::fill_n(slopes.begin(), size, 0.0);
       for (Index r = 0; r < k; ++r) {
         const double* w = data(in.weights) + r * n + first;
-        add_value_gradients(axis, table, rows[static_cast<std::size_t>(r)], w, x + first, size,
-                            first, out);
+        add_value_gradients(axis, table, rows[static_cast<std::size_t>(r)], w, x, size,
+                            slopes.data(), out);
       }
+      if (out.x.defined()) store(slopes.data(), first, size, out.x);
     }
     if (!out.weights.defined()) return;
-    table.fill_leaks(first, size);
-    places.find(axis, x + first, size);
+    table.fill_leaks(x, size);
+    places.find(axis, x, size);
     for (Index r = 0; r < k; ++r) {
       const Cotangents& c = rows[static_cast<std::size_t>(r)];
       const double* w = data(in.weights) + r * n + first;

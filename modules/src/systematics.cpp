@@ -146,6 +146,7 @@ Tensor replace_range(const Tensor& whole, const Range& range, const Tensor& part
                     std::to_string(part.numel()),
                 "template");
   }
+  if (range.size == whole.size(0)) return part.to(whole.options());
   const std::int64_t end = range.first + range.size;
   return at::cat({whole.slice(0, 0, range.first), part.to(whole.options()),
                   whole.slice(0, end, whole.size(0))});
