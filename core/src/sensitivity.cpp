@@ -418,7 +418,8 @@ struct SensitivityCalculator::Fits {
       if (!text.empty()) return failed(text);
     }
     double q = std::max(0.0, at_zero.twice_nll - best->twice_nll);
-    if (best->parameters[poi] < 0.0) q = 0.0;
+    if (best->parameters[poi] <= 0.0)
+      q = 0.0;  // at the bound both fits are the same but for rounding
     const double z = std::sqrt(q);
     const double weight = z > 0.0 ? (log_p ? -mills(-z) : 1.0) / (2.0 * z) : 0.0;
     Cotangents c = none();

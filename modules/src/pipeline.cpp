@@ -268,7 +268,7 @@ Templates PipelineImpl::templates(const Tensor& yields) const {
       t.histosys_lo = replace_range(t.histosys_lo, range, at_one(column + 1));
     }
   }
-  if (!options_.loss.observed) {
+  if (!uses_observed_data(options_.loss)) {
     const Tensor expected = places.expected(likelihood_.initial(), t).detach();
     const Range bins{static_cast<std::int64_t>(channel_->first_bin),
                      static_cast<std::int64_t>(channel_->n_bins)};
