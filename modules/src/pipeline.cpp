@@ -7,6 +7,7 @@
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <algorithm>
 #include <utility>
@@ -89,6 +90,12 @@ struct PipelineImpl::Filled {
   Tensor rows;  // sums of weights and squared weights of each row of weights, [rows, 2, B]
 };
 
+std::function<Tensor(const EventBatch&)> column_region(std::string column, double value) {
+  return [column = std::move(column), value](const EventBatch& events) {
+    return events.column(column) == value;
+  };
+}
+
 PipelineImpl::PipelineImpl(Workspace workspace, Classifier classifier_stage,
                            Selection selection_stage, SoftHistogram histogram_stage,
                            PipelineOptions options)
@@ -168,8 +175,9 @@ Tensor PipelineImpl::weight_rows(const EventBatch& events, bool scores) const {
   return at::stack(rows);
 }
 
-PipelineImpl::Filled PipelineImpl::fill(const EventBatch& events, const Tensor& theta, bool hard,
+PipelineImpl::Filled PipelineImpl::fill(const EventBatch& all, const Tensor& theta, bool hard,
                                         bool scores) {
+  const EventBatch events = options_.region ? all.select(options_.region(all)) : all;
   const Tensor features =
       options_.features.empty() ? events.features : events.matrix(options_.features);
   Filled result;
@@ -241,9 +249,13 @@ Tensor PipelineImpl::hard_yields(const EventBatch& events, const Tensor& theta) 
 }
 
 Templates PipelineImpl::templates(const Tensor& yields) const {
+  return templates(yields, likelihood_.templates());
+}
+
+Templates PipelineImpl::templates(const Tensor& yields, const Templates& others) const {
   const Systematics& places = likelihood_.systematics();
   const ModelSpec& spec = likelihood_.spec();
-  Templates t = likelihood_.templates();
+  Templates t = others;
   for (std::size_t k = 0; k < samples_.size(); ++k) {
     const SampleSpec& sample = channel_->samples[k];
     const Tensor of_sample = yields[static_cast<std::int64_t>(k)];
@@ -280,8 +292,14 @@ Templates PipelineImpl::templates(const Tensor& yields) const {
 
 Tensor PipelineImpl::loss(const Tensor& yields) const {
   const Templates t = templates(yields);
-  Tensor value = options_.objective ? options_.objective(likelihood_, t) : figure_(t);
-  if (options_.one_sidedness == 0.0) return value;
+  const Tensor value = options_.objective ? options_.objective(likelihood_, t) : figure_(t);
+  const Tensor extra = penalty(yields);
+  return extra.defined() ? value + extra : value;
+}
+
+Tensor PipelineImpl::penalty(const Tensor& yields) const {
+  if (options_.one_sidedness == 0.0) return {};
+  Tensor value = at::zeros({}, yields.options());
   const Tensor expected = yields.select(1, 0).select(1, 0).sum(0);
   for (std::size_t k = 0; k < samples_.size(); ++k) {
     for (std::size_t v = 0; v < options_.variations.size(); ++v) {

@@ -36,6 +36,9 @@ namespace slalom {
 struct PipelineOptions {
   std::string channel = {};                ///< that is filled; empty: the first of the workspace
   std::vector<std::string> features = {};  ///< columns for the classifier; empty: all
+  /// Which events [n, boolean] the channel is filled with, asked of nominal and of shifted events,
+  /// which may so come and go; empty: all. A hard choice: what is to be learned is a Selection.
+  std::function<Tensor(const EventBatch&)> region = {};
   std::vector<Variation> variations = {};  ///< nuisances that act on events
   double step = 1.0;                       ///< of shifted copies; their effect is divided by it
   /// How each variation becomes up and down templates; empty: by copies, all of them.
@@ -50,14 +53,17 @@ struct PipelineOptions {
 
 /// What came out of each stage.
 struct PipelineResult {
-  Tensor scores;      ///< of the nominal events, [n] or [n, K]
-  Tensor efficiency;  ///< soft efficiency of cuts [n]; undefined without cuts
+  Tensor scores;      ///< of the nominal events (in the region), [n] or [n, K]
+  Tensor efficiency;  ///< their soft efficiency of cuts [n]; undefined without cuts
   Tensor yields;      ///< sums of weights and of squared weights, [samples, 1 + 2 variations, 2, B]
   Tensor hard_yields;        ///< the same with hard cuts and bins, no graph
   Templates templates;       ///< the model's, with soft histograms
   Templates hard_templates;  ///< the model's, with hard ones: what is reported
   Tensor loss;               ///< of the soft templates
 };
+
+/// A region for PipelineOptions: events with this value in a column.
+std::function<Tensor(const EventBatch&)> column_region(std::string column, double value);
 
 /// All stages. Sub-modules are registered: parameters() are those of network, cuts and edges.
 class PipelineImpl : public torch::nn::Module {
@@ -86,8 +92,12 @@ class PipelineImpl : public torch::nn::Module {
   /// The model's templates with yields in their places. The observed data of the channel become
   /// those expected at the initial values, unless the figure of merit is that of observed data.
   Templates templates(const Tensor& yields) const;
+  /// The same with `others` in the places that the channel does not fill.
+  Templates templates(const Tensor& yields, const Templates& others) const;
   /// The loss of yields.
   Tensor loss(const Tensor& yields) const;
+  /// What PipelineOptions::one_sidedness adds to it; undefined if that is 0.
+  Tensor penalty(const Tensor& yields) const;
 
   /// The exact gradient of the loss of all batches together, added to `.grad` of the parameters,
   /// with the memory of one batch. \returns the loss. See two_pass_backward()
@@ -101,6 +111,10 @@ class PipelineImpl : public torch::nn::Module {
 
   /// The statistical model.
   const Likelihood& likelihood() const { return likelihood_; }
+  /// As given.
+  const Workspace& workspace() const { return workspace_; }
+  /// Name of the channel that is filled.
+  const std::string& channel() const { return channel_->name; }
   /// Names of the channel's samples, all of which are filled, in the order of the yields.
   const std::vector<std::string>& samples() const { return samples_; }
   /// As given.
