@@ -140,7 +140,7 @@ Tensor JointPipelineImpl::loss(const Tensor& yields) const {
   Tensor value = options_.objective ? options_.objective(likelihood(), t) : figure_(t);
   for (std::size_t i = 0; i < channels_.size(); ++i) {
     const Tensor penalty = channels_[i]->penalty(part(i, yields));
-    if (penalty.defined()) value = value + penalty;
+    if (penalty.defined()) value = value + penalty.to(value.device());
   }
   return value;
 }

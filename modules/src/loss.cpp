@@ -107,6 +107,7 @@ void scatter(const Offsets& offsets, const Sizes& sizes, const WorkspaceSensitiv
 struct Kept : torch::CustomClassHolder {
   Sizes sizes{};
   std::array<bool, k_n_tensors> wanted{};
+  std::vector<at::Device> devices;  ///< of the tensors
   std::vector<double> derivatives;  ///< for each hypothesis, of all tensors one after another
 
   /// Sum over hypotheses of factor times derivatives, for one tensor.
@@ -284,6 +285,7 @@ struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
     std::size_t next = 0, total = 0;
     for (const Tensor* t : {&t0, &t1, &t2, &t3, &t4, &t5, &t6}) {
       kept->wanted[next++] = t->requires_grad() && t->numel() > 0;
+      kept->devices.push_back(t->device());
       total += static_cast<std::size_t>(t->numel());
     }
     kept->derivatives.assign(n * total, 0.0);
@@ -324,9 +326,9 @@ struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
     const Tensor factors = upstream[0].to(at::kCPU, at::kDouble).contiguous();
     std::int64_t first = 0;
     for (std::size_t i = 0; i < k_n_tensors; ++i) {
-      if (kept.wanted[i]) result[1 + i] = kept.weighted(first, kept.sizes[i], factors);
-      if (kept.wanted[i] && !upstream[0].is_cpu()) {
-        result[1 + i] = result[1 + i].to(upstream[0].device());
+      if (kept.wanted[i]) {
+        result[1 + i] = kept.weighted(first, kept.sizes[i], factors);
+        if (!kept.devices[i].is_cpu()) result[1 + i] = result[1 + i].to(kept.devices[i]);
       }
       first += kept.sizes[i];
     }

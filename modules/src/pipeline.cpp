@@ -294,7 +294,7 @@ Tensor PipelineImpl::loss(const Tensor& yields) const {
   const Templates t = templates(yields);
   const Tensor value = options_.objective ? options_.objective(likelihood_, t) : figure_(t);
   const Tensor extra = penalty(yields);
-  return extra.defined() ? value + extra : value;
+  return extra.defined() ? value + extra.to(value.device()) : value;
 }
 
 Tensor PipelineImpl::penalty(const Tensor& yields) const {
