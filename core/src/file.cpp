@@ -2,11 +2,11 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <filesystem>
 #include <string>
 #include <sys/stat.h>
+#include <system_error>
 #include <unistd.h>
 
 #include "slalom/core/error.hpp"
@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 }
 
 [[noreturn]] void fail_system(const std::string& message, const std::string& where) {
-  fail(message + ": " + std::strerror(errno), where);
+  fail(message + ": " + std::generic_category().message(errno), where);
 }
 
 // A descriptor that is closed whatever happens.

@@ -31,11 +31,28 @@ constexpr double k_least_asymmetry = 0.05;
 /// are looked at.
 constexpr std::size_t k_most_candidates = 12;
 
+/// Shared parameters with a histosys in a channel.
+std::vector<std::size_t> histosys_parameters(const Engine& engine, const ChannelSpec& channel) {
+  std::vector<std::size_t> result;
+  for (const SampleSpec& sample : channel.samples) {
+    for (const HistosysTerm& t : sample.histosys) {
+      result.push_back(engine.places[t.parameter].index);
+    }
+  }
+  std::sort(result.begin(), result.end());
+  result.erase(std::unique(result.begin(), result.end()), result.end());
+  return result;
+}
+
 std::vector<std::size_t> asymmetric_parameters(const Engine& engine) {
-  std::vector<double> strength(engine.shared.size(), 0.0), even(engine.shared.size());
+  std::vector<double> strength, even;
   for (const ChannelSpec& channel : engine.spec.channels) {
+    const std::vector<std::size_t> parameters = histosys_parameters(engine, channel);
+    if (parameters.empty()) continue;
+    strength.resize(engine.shared.size(), 0.0);
+    even.resize(engine.shared.size(), 0.0);
     for (std::size_t b = 0; b < channel.n_bins; ++b) {
-      std::fill(even.begin(), even.end(), 0.0);
+      for (std::size_t i : parameters) even[i] = 0.0;
       double total = 0.0;
       for (const SampleSpec& sample : channel.samples) {
         total += sample.nominal[b];
@@ -44,9 +61,7 @@ std::vector<std::size_t> asymmetric_parameters(const Engine& engine) {
               0.5 * ((t.hi[b] - sample.nominal[b]) + (t.lo[b] - sample.nominal[b]));
         }
       }
-      for (std::size_t i = 0; i < even.size(); ++i) {
-        strength[i] += even[i] * even[i] / std::max(total, 1.0);
-      }
+      for (std::size_t i : parameters) strength[i] += even[i] * even[i] / std::max(total, 1.0);
     }
   }
   std::vector<std::size_t> result;
@@ -244,14 +259,14 @@ bool find_feasible_start(detail::FitState& f) {
   return false;
 }
 
-void fill_result(const Start& start, detail::FitState& f, FitResult& result) {
+void fill_result(Start start, detail::FitState& f, FitResult& result) {
   const ModelSpec& spec = f.model.spec();
   const std::size_t n = spec.parameters.size();
   const LocalMinimum& best = f.best;
   result.status = best.status;
-  result.fixed = start.fixed;
+  result.fixed = std::move(start.fixed);
   result.at_bound.assign(n, false);
-  result.parameters = start.values;
+  result.parameters = std::move(start.values);
   result.iterations = f.minimizer.iterations;
   result.evaluations = f.minimizer.evaluations;
   if (best.status == FitStatus::infeasible) {
@@ -260,7 +275,7 @@ void fill_result(const Start& start, detail::FitState& f, FitResult& result) {
   }
   for (std::size_t i = 0; i < n; ++i) {
     const ParameterPlace place = f.state.engine.places[i];
-    if (start.fixed[i]) continue;
+    if (result.fixed[i]) continue;
     const double value = place.local ? best.gamma[place.index] : best.theta[place.index];
     result.parameters[i] = value;
     result.at_bound[i] = value <= spec.parameters[i].lower || value >= spec.parameters[i].upper;
@@ -432,7 +447,7 @@ FitResult Fitter::fit(const FitOptions& options) {
 }
 
 FitResult detail::run_fit(FitState& f, const FitOptions& options, FirstFactor first) {
-  const Start start = make_start(f.model.spec(), options);
+  Start start = make_start(f.model.spec(), options);
   apply(start, f);
   f.minimizer.tolerance = options.tolerance;
   f.minimizer.max_iterations = std::min(options.max_iterations, k_first_iterations);
@@ -473,7 +488,7 @@ FitResult detail::run_fit(FitState& f, const FitOptions& options, FirstFactor fi
   if (options.search_minima && f.best.status == FitStatus::converged) {
     result.starts += search_other_minima(f);
   }
-  fill_result(start, f, result);
+  fill_result(std::move(start), f, result);
   result.message = status_message(result);
   return result;
 }

@@ -6,7 +6,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "parallel_fits.hpp"
+#include "toy_ensemble.hpp"
 
 namespace slalom {
 
@@ -64,26 +64,31 @@ void add_parts(const Model& model, const std::vector<double>& data, const FitRes
   }
 }
 
-/// Statistic of one toy and whether its fit converged.
-struct ToyFit {
-  double statistic = 0.0;
-  bool done = false;
-  bool converged = false;
-};
+/// The toy of a fit. The saturated model takes the place of the free fit, and the fit that of the
+/// conditional one: the statistic is their ratio, as everywhere.
+Toy toy_of(const FitResult& fit, double saturated) {
+  Toy toy;
+  toy.done = true;
+  toy.free_status = FitStatus::converged;
+  toy.conditional_status = fit.status;
+  toy.free_twice_nll = saturated;
+  toy.conditional_twice_nll = fit.twice_nll;
+  return toy;
+}
 
 /// Counts toys, collects their statistics, and says how many are as large as that of the data.
-void summarise(const std::vector<ToyFit>& fits, ToyGoodnessOfFit& result) {
-  result.toys.asked = fits.size();
+void summarise(const std::vector<Toy>& toys, ToyGoodnessOfFit& result) {
+  result.toys.asked = toys.size();
   std::size_t above = 0;
-  for (const ToyFit& fit : fits) {
-    if (!fit.done) continue;
+  for (const Toy& toy : toys) {
+    if (!toy.done) continue;
     ++result.toys.done;
-    if (!fit.converged) {
+    if (!toy.converged()) {
       ++result.toys.failed;
       continue;
     }
-    result.samples.push_back(fit.statistic);
-    if (fit.statistic >= result.observed.statistic) ++above;
+    result.samples.push_back(toy.t());
+    if (toy.t() >= result.observed.statistic) ++above;
   }
   if (!result.samples.empty()) {
     const auto n = static_cast<double>(result.samples.size());
@@ -152,21 +157,23 @@ ToyGoodnessOfFit goodness_of_fit_by_toys(Fitter& fitter, const ToyOptions& toys,
     result.message = "the fit of the data: " + best.message;
     return result;
   }
-  const std::vector<double> auxiliary(data.begin() + static_cast<std::ptrdiff_t>(model.n_bins()),
-                                      data.end());
-  std::vector<ToyFit> fits(toys.n_toys);
-  const auto task = [&](std::size_t i, Fitter& with) {
-    RandomStream random(toys.seed, toys.first + i, k_family);
-    const std::vector<double> toy =
-        throw_toy(model, best.parameters, random,
-                  toys.throw_auxiliary ? std::span<const double>() : auxiliary);
+  ToyEnsemble ensemble;
+  ensemble.parameters = best.parameters;
+  ensemble.seed = toys.seed;
+  ensemble.family = k_family;
+  if (!toys.throw_auxiliary) {
+    ensemble.auxiliary.assign(data.begin() + static_cast<std::ptrdiff_t>(model.n_bins()),
+                              data.end());
+  }
+  if (toys.store != nullptr) ensemble.model = fingerprint(model.spec(), options);
+  const auto make = [&](std::size_t index, Fitter& with) {
+    RandomStream random(toys.seed, index, k_family);
+    const std::vector<double> toy = throw_toy(model, best.parameters, random, ensemble.auxiliary);
     with.set_data(toy);
     const FitResult fit = fit_toy(with, best.parameters, options);
-    const double saturated = saturated_twice_nll(model, toy, fit);
-    fits[i] = {std::max(0.0, fit.twice_nll - saturated), true, fit.converged()};
+    return toy_of(fit, saturated_twice_nll(model, toy, fit));
   };
-  detail::parallel_fits(model, fits.size(), toys.threads, toys.progress, task);
-  summarise(fits, result);
+  summarise(detail::run_ensemble(model, ensemble, toys, make), result);
   return result;
 }
 

@@ -49,7 +49,7 @@ std::size_t depth(const Json& value) {
 }
 
 std::string shown(const Json& value) {
-  const std::string text = python_dumps(value);
+  std::string text = python_dumps(value);
   if (text.size() <= shown_value) return text;
   return std::string(detail::type_name(value)) + " that starts with " +
          in_quotes(std::string_view(text).substr(0, shown_value), shown_value);
@@ -71,7 +71,10 @@ class Operation {
   const Pointer& from() const { return from_; }
   const Json& value() const { return *value_; }
   /// The value for the document: a copy, or the value itself if nobody else needs it.
-  Json take_value() const { return mine_ == nullptr ? *value_ : std::move((*mine_)["value"]); }
+  Json take_value() const {
+    if (mine_ == nullptr) return *value_;
+    return std::move((*mine_)["value"]);
+  }
 
   [[noreturn]] void fail(const std::string& message) const {
     const std::string what = name_.empty() ? "" : name_ + " " + in_quotes(path_text_, 200) + ": ";

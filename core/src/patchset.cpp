@@ -195,12 +195,11 @@ const Patch& find_patch(const PatchSet& set, const std::vector<PatchValue>& valu
 void verify_patchset(const PatchSet& set, const nlohmann::json& document) {
   for (const auto& [algorithm, expected] : set.digests) {
     const std::string found = digest(document, algorithm);
-    if (found != expected) {
-      throw Error(ErrorKind::patch,
-                  "the patch set belongs to another document: " + algorithm + " " + expected +
-                      " expected, found " + found,
-                  "/metadata/digests/" + algorithm);
-    }
+    if (found == expected) continue;
+    std::string message = "the patch set belongs to another document: ";
+    message.append(algorithm).append(" ").append(expected);
+    message.append(" expected, found ").append(found);
+    throw Error(ErrorKind::patch, message, "/metadata/digests/" + algorithm);
   }
 }
 

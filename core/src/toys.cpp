@@ -3,14 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <mutex>
 #include <utility>
 
 #include "fit_state.hpp"
-#include "parallel_fits.hpp"
 #include "parameter_of_interest.hpp"
 #include "slalom/core/normal.hpp"
-#include "slalom/core/toy_store.hpp"
+#include "toy_ensemble.hpp"
 #include "toy_statistics.hpp"
 
 namespace slalom {
@@ -128,22 +126,6 @@ std::vector<double> auxiliary_of(const Model& model, const ToyOptions& options) 
   return {data.begin() + static_cast<std::ptrdiff_t>(model.n_bins()), data.end()};
 }
 
-/// Puts toys of the store where they belong. \return the places of those that are missing
-std::vector<std::size_t> take_stored(const ToyEnsemble& ensemble, const ToyOptions& options,
-                                     std::vector<Toy>& toys) {
-  if (options.store != nullptr) {
-    for (auto& [index, toy] : options.store->begin(ensemble)) {
-      const bool wanted = index >= options.first && index - options.first < toys.size();
-      if (wanted) toys[index - options.first] = toy;
-    }
-  }
-  std::vector<std::size_t> missing;
-  for (std::size_t i = 0; i < toys.size(); ++i) {
-    if (!toys[i].done) missing.push_back(i);
-  }
-  return missing;
-}
-
 }  // namespace
 
 std::vector<Toy> run_toys(const Model& model, std::span<const double> parameters,
@@ -162,31 +144,11 @@ std::vector<Toy> run_toys(const Model& model, std::span<const double> parameters
   ensemble.auxiliary = auxiliary_of(model, options);
   ensemble.keep_parameters = options.keep_parameters;
   if (options.store != nullptr) ensemble.model = fingerprint(model.spec(), fit);
-  std::vector<Toy> toys(options.n_toys);
-  const std::vector<std::size_t> missing = take_stored(ensemble, options, toys);
-  const std::size_t stored = toys.size() - missing.size();
-  std::mutex storing;
-  const auto task = [&](std::size_t i, Fitter& fitter) {
-    Toy& toy = toys[missing[i]];
-    const std::size_t index = options.first + missing[i];
+  return detail::run_ensemble(model, ensemble, options, [&](std::size_t index, Fitter& fitter) {
     RandomStream random(options.seed, index, family);
     fitter.set_data(throw_toy(model, parameters, random, ensemble.auxiliary));
-    toy = fit_toy(fitter, fit, held, truth, parameter, options.keep_parameters);
-    if (options.store == nullptr) return;
-    const std::lock_guard<std::mutex> lock(storing);
-    options.store->keep(index, toy);
-  };
-  std::function<bool(std::size_t, std::size_t)> progress;
-  if (options.progress) {
-    progress = [&](std::size_t done, std::size_t) {
-      return options.progress(stored + done, toys.size());
-    };
-  }
-  if (!progress || stored == 0 || progress(0, 0)) {
-    detail::parallel_fits(model, missing.size(), options.threads, progress, task);
-  }
-  if (options.store != nullptr) options.store->end();
-  return toys;
+    return fit_toy(fitter, fit, held, truth, parameter, options.keep_parameters);
+  });
 }
 
 std::vector<Toy> run_toys(const Model& model, std::span<const double> parameters, double mu,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <map>
 #include <vector>
 
 #include "slalom/core/goodness_of_fit.hpp"
+#include "slalom/core/toy_store.hpp"
 #include "support/catch.hpp"
 #include "support/data.hpp"
 #include "support/models.hpp"
@@ -92,6 +94,46 @@ TEST_CASE("parts of the statistic by hand", "[core][goodness_of_fit]") {
     CHECK_THAT(fit.constraints, WithinAbs(parts[1], 1e-10));
     CHECK_THAT(fit.statistic, WithinAbs(parts[0] + parts[1], 1e-10));
   }
+}
+
+TEST_CASE("toys are kept and used again", "[core][goodness_of_fit]") {
+  /// Keeps toys in memory and counts what it is asked to keep.
+  struct Memory : slalom::ToyStore {
+    std::map<std::size_t, slalom::Toy> begin(const slalom::ToyEnsemble& ensemble) override {
+      asked = ensemble;
+      return toys;
+    }
+    void keep(std::size_t index, const slalom::Toy& toy) override {
+      toys[index] = toy;
+      ++kept;
+    }
+    void end() override {}
+    slalom::ToyEnsemble asked;
+    std::map<std::size_t, slalom::Toy> toys;
+    std::size_t kept = 0;
+  } store;
+  const Model model = uncorrelated_background({12.0, 11.0}, {50.0, 52.0}, {3.0, 7.0}, {51.0, 48.0});
+  Fitter fitter(model);
+  slalom::ToyOptions options;
+  options.n_toys = 60;
+  options.seed = 5;
+  options.threads = 2;
+  const auto plain = slalom::goodness_of_fit_by_toys(fitter, options);
+  options.store = &store;
+  options.n_toys = 25;
+  slalom::goodness_of_fit_by_toys(fitter, options);
+  CHECK(store.kept == 25);
+  CHECK(store.asked.auxiliary.empty());
+  CHECK(store.asked.model == slalom::fingerprint(model.spec()));
+  options.n_toys = 60;
+  const auto resumed = slalom::goodness_of_fit_by_toys(fitter, options);
+  CHECK(store.kept == 60);
+  CHECK(resumed.samples == plain.samples);
+  CHECK(resumed.p_value.value == plain.p_value.value);
+  CHECK(resumed.toys.done == 60);
+  options.throw_auxiliary = false;
+  slalom::goodness_of_fit_by_toys(fitter, options);
+  CHECK(store.asked.auxiliary.size() == 2);
 }
 
 TEST_CASE("toys agree with the asymptotic goodness of fit", "[core][goodness_of_fit]") {

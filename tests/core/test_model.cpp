@@ -195,6 +195,55 @@ TEST_CASE("the kernels of all instruction sets agree", "[core][model]") {
   }
 }
 
+TEST_CASE("a per-bin parameter with a Poisson constraint is profiled to its root",
+          "[core][model]") {
+  using namespace slalom::detail;
+  // Ordinary bins, none with events or without, hardly constrained ones, and large numbers.
+  const Model model = slalom::test::uncorrelated_background(
+      {12.0, 11.0, 0.5, 0.0, 3.0, 1.0}, {50.0, 52.0, 1e-3, 1e6, 7.0, 20.0},
+      {3.0, 7.0, 1e-3, 1.0, 70.0, 0.001}, {51.0, 48.0, 3.0, 9e5, 1e-5, 31.0});
+  EngineState state(model.engine());
+  const ChannelLayout& c = model.engine().channels[0];
+  const std::vector<double> observed = model.spec().data();
+  std::size_t at_bounds = 0, inside = 0;
+  for (const double mu : {0.0, 0.3, 1.0, 8.0}) {
+    for (const double events : {0.0, 1e-8, 1.0, 40.0}) {
+      for (const double auxiliary : {1e-3, 0.2, 1.0, 5.0}) {
+        std::vector<double> data = observed;
+        for (std::size_t i = 0; i < data.size(); ++i) {
+          data[i] *= i < c.n_bins ? events : auxiliary;
+        }
+        state.set_data(data);
+        state.set_parameters(model.spec().initial());
+        state.arrays.theta[0] = mu;
+        REQUIRE(state.evaluate(Mode::profile, Level::value));
+        for (std::size_t b = 0; b < c.n_bins; ++b) {
+          INFO("mu " << mu << ", events " << data[b] << ", auxiliary " << auxiliary << ", bin "
+                     << b);
+          const std::size_t i = c.local_begin + b;
+          const double a = state.arrays.group_yield[i], gamma = state.arrays.gamma[i];
+          const double tau = state.arrays.local_weight[i], centre = state.arrays.local_centre[i];
+          const double rate = state.arrays.unscaled[c.bin0 + b] + a * gamma;
+          CHECK_THAT(state.arrays.rate[c.bin0 + b], WithinRel(rate, 2e-9));
+          const double pull = a * (1.0 - data[b] / rate) + tau - centre / gamma;
+          if (gamma == state.arrays.local_lower[i]) {
+            CHECK(pull >= 0.0);
+            ++at_bounds;
+          } else if (gamma == state.arrays.local_upper[i]) {
+            CHECK(pull <= 0.0);
+            ++at_bounds;
+          } else {
+            CHECK(std::abs(pull) <= 1e-8 * (a * (1.0 + data[b] / rate) + tau + centre / gamma));
+            ++inside;
+          }
+        }
+      }
+    }
+  }
+  CHECK(at_bounds > 20);
+  CHECK(inside > 150);
+}
+
 TEST_CASE("samples add up to the expected rates", "[core][model]") {
   SLALOM_REQUIRE_DATA("workspaces");
   const Model model = published_model("agc/agc_34par.json");

@@ -410,6 +410,48 @@ class Terminal {
 
 }  // namespace
 
+TEST_CASE("toys of goodness of fit that are killed go on and end the same",
+          "[integration][program]") {
+  const TemporaryFolder folder;
+  const std::string gof = "gof " + k_h4l + " --threads 1 --seed 3 --json ";
+  const Result killed =
+      shell(folder, "slalom " + gof + "--toys 200000 --toy-file toys.jsonl > part.json & pid=$!\n" +
+                        "until [ $(wc -l < toys.jsonl 2> /dev/null || echo 0) -gt 100 ]; do\n" +
+                        "  sleep 0.02\ndone\nkill -KILL $pid\nwait $pid\necho $?");
+  CHECK(contains(killed.out, "137"));
+  CHECK(text_of(folder.path("part.json")).empty());
+  const std::string kept = text_of(folder.path("toys.jsonl"));
+  const Result rest = shell(folder, "slalom " + gof + "--toys 3000 --toy-file toys.jsonl --resume");
+  REQUIRE(rest.code == 0);
+  const nlohmann::json resumed = nlohmann::json::parse(rest.out);
+  CHECK(resumed.at("reused_toys").get<std::size_t>() >= 100);
+  const Result whole = shell(folder, "slalom " + gof + "--toys 3000");
+  REQUIRE(whole.code == 0);
+  CHECK(document(rest.out) == document(whole.out));
+  // Other data, or another seed, are another run.
+  CHECK(shell(folder, "slalom gof " + k_h4l + " --seed 4 --toys 5 --toy-file toys.jsonl --resume")
+            .code == 2);
+  CHECK(shell(folder, "slalom gof " + k_h4l + " --resume").code == 2);
+}
+
+TEST_CASE("results in the form of other programs", "[integration][program]") {
+  const TemporaryFolder folder;
+  folder.file("w.json", small_workspace());
+  const Result cls = shell(folder, "slalom cls w.json --format pyhf -o cls.json; cat cls.json");
+  CHECK(cls.code == 0);
+  CHECK(nlohmann::json::parse(cls.out).at("CLs_exp").size() == 5);
+  const Result limit = shell(folder, "slalom limit w.json --format combine --mass 125");
+  CHECK(limit.code == 0);
+  CHECK(nlohmann::json::parse(limit.out).at("125.0").contains("exp+1"));
+  const Result impacts = shell(folder, "slalom ranking w.json --format combine");
+  CHECK(impacts.code == 0);
+  CHECK(nlohmann::json::parse(impacts.out).at("POIs").at(0).at("name") == "mu");
+  CHECK(shell(folder, "slalom fit w.json --format pyhf").code == 0);
+  CHECK(shell(folder, "slalom scan w.json --format combine").code == 0);
+  CHECK(shell(folder, "slalom gof w.json --format combine --toys 10").code == 0);
+  CHECK(shell(folder, "slalom cls w.json --format combine").code == 2);
+}
+
 TEST_CASE("a run of toys that is killed goes on and ends the same", "[integration][program]") {
   const TemporaryFolder folder;
   const Result killed = shell(folder, interrupt("KILL"));

@@ -10,6 +10,7 @@
 #include "slalom/core/json.hpp"
 #include "support/catch.hpp"
 #include "support/command_line.hpp"
+#include "support/xml.hpp"
 
 using Catch::Matchers::WithinRel;
 using nlohmann::json;
@@ -418,4 +419,112 @@ TEST_CASE("options of a grid that make no sense are refused", "[workflows][verbs
   const Outcome empty = folder.run({"--shard", "3/3", "--json"});
   CHECK(empty.code == slalom::exit_success);
   CHECK(document_of(empty)["results"] == json::array());
+}
+
+namespace {
+
+/// A grid over two masses; `n` values of each.
+std::string plane_set(std::size_t n) {
+  json set = json::parse(R"json({
+    "metadata": {"references": {"hepdata": "ins1234567"}, "digests": {},
+                 "labels": ["mass", "other"], "description": "signals"},
+    "patches": [], "version": "1.0.0"})json");
+  set["metadata"]["digests"]["sha256"] = slalom::digest(json::parse(background()));
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = 0; j < n; ++j) {
+      const double yield = 40.0 / static_cast<double>(1 + i + j);
+      set["patches"].push_back(
+          {{"metadata",
+            {{"name", "s" + std::to_string(10 * i + j)}, {"values", {100 * i, 10 * j}}}},
+           {"patch", signal_patch(yield, 2.0 * yield)}});
+    }
+  }
+  return set.dump();
+}
+
+/// What is printed in a picture.
+slalom::test::Xml picture_of(const std::string& path) {
+  return slalom::test::read_xml(text_of(path));
+}
+
+}  // namespace
+
+TEST_CASE("a grid of one label is drawn as a band", "[workflows][verbs_grid]") {
+  if (!slalom::test::has_gnuplot()) return;
+  const GridFolder folder;
+  const std::string file = folder.path("grid.json"), plot = folder.path("plot.svg");
+  const Words texts{"--plot", plot, "--label", "mass", "m_{X} [GeV]", "--note", "139 fb^{-1}"};
+  REQUIRE(folder.run(Words{"--limit", "-o", file} + texts).code == 0);
+  auto svg = picture_of(plot);
+  CHECK(svg.contains("95 % CL upper limit on mu"));
+  CHECK(svg.contains("[GeV]"));
+  CHECK(svg.contains("139 fb"));
+  // The same from the results; CLs without limits.
+  const std::string first = text_of(plot);
+  REQUIRE(slalom::test::slalom(Words{"patchset", "merge", file} + texts).code == 0);
+  CHECK(text_of(plot) == first);
+  REQUIRE(folder.run(texts).code == 0);
+  svg = picture_of(plot);
+  CHECK(svg.contains("Test of mu = 1"));
+  CHECK_FALSE(svg.contains("upper limit"));
+}
+
+TEST_CASE("a grid of two labels is drawn as a region", "[workflows][verbs_grid]") {
+  if (!slalom::test::has_gnuplot()) return;
+  const GridFolder folder;
+  folder.file("set.json", plane_set(4));
+  const std::string plot = folder.path("plot.svg");
+  for (const char* limit : {"--limit", "--discovery"}) {
+    REQUIRE(folder.run({limit, "--plot", plot, "--x", "other"}).code == 0);
+    const auto svg = picture_of(plot);
+    CHECK(svg.contains("95 % CL exclusion"));
+    CHECK(svg.contains("mu = 1"));
+    CHECK(svg.contains("Excluded signal"));
+  }
+  REQUIRE(folder.run({"--limit", "--plot", plot, "--slice", "other=20"}).code == 0);
+  CHECK(picture_of(plot).contains("other = 20"));
+  CHECK(picture_of(plot).contains("95 % CL upper limits"));
+  // A picture that cannot be drawn does not take the result away.
+  const Outcome none = folder.run({"--json", "--plot", plot, "--slice", "other=25"});
+  CHECK(none.code == 1);
+  CHECK(document_of(none).at("results").size() == 16);
+  CHECK(contains(none.err, "there are no signals"));
+}
+
+TEST_CASE("grids come in the form of Combine and of pyhf", "[workflows][verbs_grid]") {
+  const GridFolder folder(4, 2);
+  const json own = document_of(folder.run({"--limit", "--json"}));
+  const Outcome combine = folder.run({"--limit", "--format", "combine"});
+  CHECK(combine.code == 1);  // one signal failed
+  const json limits = document_of(combine);
+  REQUIRE(limits.size() == 3);
+  CHECK(limits.at("300.0").at("obs") == own.at("results").at(3).at("limit").at("observed"));
+  CHECK(limits.at("0.0").at("exp+1") == own.at("results").at(0).at("limit").at("expected").at(3));
+  const json cls = document_of(folder.run({"--format", "pyhf"}));
+  REQUIRE(cls.size() == 3);
+  CHECK(cls.at("s1").at("CLs_obs") == own.at("results").at(1).at("cls_observed"));
+  CHECK(cls.at("s1").at("CLs_exp") == own.at("results").at(1).at("cls_expected"));
+  folder.file("set.json", plane_set(3));
+  const Outcome both = folder.run({"--limit", "--format", "combine"});
+  CHECK(both.code == 2);
+  CHECK(contains(both.err, "'other' varies as well"));
+  const json slice = document_of(
+      folder.run({"--limit", "--format", "combine", "--slice", "mass=100", "--x", "other"}));
+  CHECK(slice.size() == 3);
+  CHECK(slice.contains("20.0"));
+}
+
+TEST_CASE("wrong options of pictures of grids are told first", "[workflows][verbs_grid]") {
+  const GridFolder folder;
+  const auto refused = [&](const Words& words) {
+    const Outcome outcome = folder.run(words);
+    CHECK(outcome.code == 2);
+    return outcome.err;
+  };
+  CHECK(contains(refused({"--plot", "x.gif"}), "x.gif"));
+  CHECK(contains(refused({"--note", "text"}), "--note: needs --plot"));
+  CHECK(contains(refused({"--x", "mass"}), "--x"));
+  CHECK(contains(refused({"--plot", "x.svg", "--x", "mas"}), "did you mean 'mass'"));
+  CHECK(contains(refused({"--plot", "x.svg", "--slice", "mass"}), "LABEL=VALUE"));
+  CHECK(contains(refused({"--format", "combine"}), "--limit"));
 }

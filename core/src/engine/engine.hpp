@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <span>
 #include <vector>
@@ -13,16 +14,27 @@
 /// Owners of the flat arrays of engine_types.hpp.
 namespace slalom::detail {
 
-/// Allocator for arrays that vectors are loaded from.
+/// Allocator for arrays that vectors are loaded from. Aligned by hand: the aligned operator new of
+/// glibc splits its blocks again and again, which takes longer than the fit of a tiny model.
 template <typename T>
 struct AlignedAllocator {
   using value_type = T;
-  static constexpr std::align_val_t k_alignment{64};
+  static constexpr std::size_t k_alignment = 64;
   AlignedAllocator() = default;
   template <typename U>
   explicit AlignedAllocator(const AlignedAllocator<U>&) {}
-  T* allocate(std::size_t n) { return static_cast<T*>(::operator new(n * sizeof(T), k_alignment)); }
-  void deallocate(T* p, std::size_t) { ::operator delete(p, k_alignment); }
+  T* allocate(std::size_t n) {
+    auto* block = static_cast<char*>(::operator new(n * sizeof(T) + k_alignment));
+    // Blocks are aligned for pointers, so that one fits in front of the first element.
+    const std::size_t shift = k_alignment - reinterpret_cast<std::uintptr_t>(block) % k_alignment;
+    void* first = block + shift;
+    static_cast<void**>(first)[-1] = block;
+    return static_cast<T*>(first);
+  }
+  void deallocate(T* p, std::size_t) {
+    void* first = p;
+    ::operator delete(static_cast<void**>(first)[-1]);
+  }
   bool operator==(const AlignedAllocator&) const { return true; }
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 #include <utility>
 
 namespace slalom::detail {
@@ -41,7 +42,7 @@ constexpr int k_most_rough_steps = 5;
 /// A value that counts as zero except for its sign, which selects the side of a kink.
 constexpr double k_side = 1e-300;
 
-double dot(const std::vector<double>& a, const std::vector<double>& b, std::size_t n) {
+double dot(std::span<const double> a, std::span<const double> b, std::size_t n) {
   double sum = 0.0;
   for (std::size_t i = 0; i < n; ++i) sum += a[i] * b[i];
   return sum;
@@ -52,27 +53,38 @@ double clamp(double x, double low, double high) { return std::min(std::max(x, lo
 }  // namespace
 
 Minimizer::Minimizer(EngineState& state)
-    : s_(state),
+    : held(state.engine.arrays.n_shared, 0),
+      s_(state),
       m_(state.engine.arrays),
       n_(state.engine.arrays.n_shared),
       kinked_(n_, 0),
-      at_kink_(n_, 0),
-      hessian_memory_(m_.ld * m_.ld, 0.0),
-      hessian_(hessian_memory_.data()) {
-  for (std::vector<double>* v :
-       {&lower, &upper, &x_, &gradient_, &scale_, &fisher_, &step_, &trial_, &work_, &eigen_}) {
-    v->assign(n_, 0.0);
-  }
-  held.assign(n_, 0);
+      at_kink_(n_, 0) {
+  place_memory();
   free_.reserve(n_);
   solved_.reserve(n_);
-  matrix_.assign(m_.ld * m_.ld, 0.0);
-  gamma_.assign(m_.n_local, 0.0);
   find_kinks();
+}
+
+void Minimizer::place_memory() {
+  const std::size_t matrix = m_.ld * m_.ld;
+  const std::array vectors = {&lower,   &upper, &x_,     &gradient_, &scale_,
+                              &fisher_, &step_, &trial_, &work_,     &eigen_};
+  const std::size_t gammas = padded(m_.n_local);
+  memory_.assign(2 * matrix + vectors.size() * m_.ld + gammas, 0.0);
+  double* next = memory_.data();
+  hessian_ = next;  // first, since the kernels load whole vectors of it and of matrix_
+  matrix_.place(next + matrix, matrix);
+  next += 2 * matrix;
+  for (Slice* v : vectors) {
+    v->place(next, n_);
+    next += m_.ld;
+  }
+  gamma_.place(next, m_.n_local);
 }
 
 void Minimizer::find_kinks() {
   const ModelSpec& spec = s_.engine.spec;
+  if (spec.histosys_code != HistosysCode::code0 && spec.normsys_code != NormsysCode::code1) return;
   const auto mark = [this](std::size_t parameter) {
     kinked_[s_.engine.places[parameter].index] = 1;
     any_kinks_ = true;
@@ -94,7 +106,7 @@ void Minimizer::find_kinks() {
   }
 }
 
-bool Minimizer::evaluate(const std::vector<double>& x, Level level) {
+bool Minimizer::evaluate(std::span<const double> x, Level level) {
   std::copy(x.begin(), x.end(), s_.arrays.theta);
   ++evaluations;
   return s_.evaluate(Mode::profile, level);
@@ -186,7 +198,7 @@ double Minimizer::residual(const double* gradient) const {
 }
 
 /// The residual at another point: its parameters at bounds count as find_free() has it.
-double Minimizer::residual_at(const std::vector<double>& x, const double* gradient) const {
+double Minimizer::residual_at(const Slice& x, const double* gradient) const {
   double largest = 0.0;
   for (std::size_t i : solved_) {
     if (x[i] <= lower[i] && gradient[i] >= 0.0) continue;
@@ -351,7 +363,7 @@ bool Minimizer::try_steps(Level next, double* damping, bool* rounding) {
 
 /// b <- H^-1 b for the parameters in solved_, with H the factor and what the steps since then have
 /// shown of it (BFGS in its two-loop form: Nocedal, Math. Comp. 35 (1980) 773).
-void Minimizer::solve_corrected(std::vector<double>& b) {
+void Minimizer::solve_corrected(std::span<double> b) {
   const std::size_t n = solved_.size();
   for (std::size_t k = n_pairs_; k-- > 0;) {
     Pair& pair = pairs_[k];
@@ -585,15 +597,18 @@ double Minimizer::smallest_eigenvalue() {
 void Minimizer::finish(LocalMinimum& result, FitStatus status) {
   result.status = status;
   result.nll = f_;
-  result.theta = x_;
-  result.gamma = gamma_;
+  result.theta.assign(x_.begin(), x_.end());
+  result.gamma.assign(gamma_.begin(), gamma_.end());
   for (double& x : result.theta) {
     if (std::abs(x) == k_side) x = 0.0;
   }
 }
 
 void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
-  result = LocalMinimum{};
+  result.status = FitStatus::infeasible;
+  result.nll = result.kkt_residual = result.edm = result.smallest_eigenvalue = 0.0;
+  result.theta.clear();
+  result.gamma.clear();
   x_ = start;
   std::fill(at_kink_.begin(), at_kink_.end(), 0);
   const bool reuse = reuse_factor && factored_ && !any_kinks_;
@@ -712,10 +727,10 @@ void Minimizer::save(Factor& factor, bool with_hessian) const {
   factor.valid = factored_;
   if (!factored_) return;
   const std::size_t size = solved_.size() * matrix_ld_;
-  factor.matrix.assign(matrix_.begin(), matrix_.begin() + static_cast<std::ptrdiff_t>(size));
+  factor.matrix.assign(matrix_.begin(), matrix_.begin() + size);
   factor.ld = matrix_ld_;
   factor.solved = solved_;
-  factor.scale = scale_;
+  factor.scale.assign(scale_.begin(), scale_.end());
   factor.exact = factor_exact_;
   factor.hessian.clear();
   if (with_hessian && of_factor_) factor.hessian.assign(hessian_, hessian_ + m_.ld * m_.ld);
@@ -771,10 +786,10 @@ bool Minimizer::promising_start(std::size_t p, double target, std::vector<double
   if (found == solved_.end() || *found != p) return false;
   const auto place = static_cast<std::size_t>(found - solved_.begin());
   const std::size_t n = solved_.size();
-  const auto solve = [this, n](std::vector<double>& b) {
+  const auto solve = [this, n](Slice& b) {
     s_.engine.kernels->solve(matrix_.data(), n, matrix_ld_, b.data());
   };
-  start = x_;
+  start.assign(x_.begin(), x_.end());
   start[p] = clamp(target, lower[p], upper[p]);
   if (start[p] == x_[p] || !evaluate(start, Level::gradient)) return false;
   // Newton step of the others with p held: H^-1 (g - c e_p), with c such that p stays.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
+#include <span>
 #include <vector>
 
 #include "engine/engine.hpp"
@@ -12,6 +14,35 @@
 /// A bounded second-order minimiser for the profiled -log L, a function of the shared parameters
 /// only (local ones are minimised in closed form at every evaluation).
 namespace slalom::detail {
+
+/// A part of one block of memory. Assignment copies the values: a fitter of a tiny model would
+/// otherwise spend more time on the memory of its vectors than on its fit.
+class Slice {
+ public:
+  Slice() = default;
+  Slice(const Slice&) = delete;
+  Slice& operator=(const Slice& other) { return *this = std::span<const double>(other); }
+  Slice& operator=(std::span<const double> values) {
+    std::copy(values.begin(), values.end(), first_);
+    return *this;
+  }
+  void place(double* first, std::size_t size) {
+    first_ = first;
+    size_ = size;
+  }
+  double& operator[](std::size_t i) { return first_[i]; }
+  double operator[](std::size_t i) const { return first_[i]; }
+  double* data() { return first_; }
+  double* begin() { return first_; }
+  double* end() { return first_ + size_; }
+  const double* begin() const { return first_; }
+  const double* end() const { return first_ + size_; }
+  std::size_t size() const { return size_; }
+
+ private:
+  double* first_ = nullptr;
+  std::size_t size_ = 0;
+};
 
 /// Outcome of one start.
 struct LocalMinimum {
@@ -45,7 +76,7 @@ class Minimizer {
   };
 
   /// Bounds and held parameters of the shared ones; set before run().
-  std::vector<double> lower, upper;
+  Slice lower, upper;
   std::vector<char> held;
   double tolerance = 1e-8;
   int max_iterations = 500;
@@ -83,8 +114,9 @@ class Minimizer {
   int evaluations = 0;
 
  private:
-  bool evaluate(const std::vector<double>& x, Level level);
+  bool evaluate(std::span<const double> x, Level level);
   void accept(Level level);
+  void place_memory();
   void find_kinks();
   void settle_kinks(Level level);
   double bound_below(std::size_t i) const;
@@ -99,10 +131,10 @@ class Minimizer {
   bool prove_minimum();
   bool hopeless() const;
   bool try_steps(Level next, double* damping, bool* rounding);
-  void solve_corrected(std::vector<double>& b);
+  void solve_corrected(std::span<double> b);
   bool factor_covers() const;
   bool chord_step(double* predicted);
-  double residual_at(const std::vector<double>& x, const double* gradient) const;
+  double residual_at(const Slice& x, const double* gradient) const;
   void remember_step();
   bool try_chord();
   bool make_exact();
@@ -118,10 +150,9 @@ class Minimizer {
   std::vector<char> at_kink_;  ///< held at 0 by a kink
   std::vector<std::size_t> free_;
   std::vector<std::size_t> solved_;  ///< free parameters that are not clipped in this step
-  std::vector<double> x_, gradient_, scale_, fisher_, step_, trial_, work_, eigen_, gamma_;
-  AlignedVector hessian_memory_;
+  AlignedVector memory_;             ///< of all of these:
+  Slice x_, gradient_, scale_, fisher_, step_, trial_, work_, eigen_, gamma_, matrix_;
   double* hessian_;  ///< at x_; exchanged with that of the state when a step is accepted
-  AlignedVector matrix_;
   std::size_t matrix_ld_ = 0;
   /// A step since the factor was made, and the change of the gradient along it.
   struct Pair {

@@ -113,9 +113,9 @@ struct Arguments::Parser {
   using Texts = std::vector<std::string>;
 
   /// An option with one value per occurrence.
-  CLI::Option* add(const std::string& names, std::function<void(const Texts&)> use,
+  CLI::Option* add(const std::string& names, const std::function<void(const Texts&)>& use,
                    const std::string& value, const std::string& help) {
-    return app.add_option_function<Texts>(names, std::move(use), help)
+    return app.add_option_function<Texts>(names, use, help)
         ->type_name(value)
         ->type_size(1)
         ->expected(1)

@@ -25,6 +25,15 @@ void Command::declare_csv() {
                  "Print comma-separated values with a header line (so does -o FILE.csv)");
 }
 
+void Command::declare_format(const std::vector<std::string>& programs) {
+  std::vector<std::string> choices{"slalom"};
+  choices.insert(choices.end(), programs.begin(), programs.end());
+  arguments.group("Output");
+  arguments.choice("--format", format, choices,
+                   "Whose JSON document to print; that of another program has the members that "
+                   "program writes, and no others");
+}
+
 bool Command::parse() {
   arguments.group("Output");
   arguments.text("-o,--output", output, "FILE",
@@ -38,6 +47,10 @@ bool Command::parse() {
     return false;
   }
   if (json && csv) throw Error(ErrorKind::usage, "cannot be used together with --json", "--csv");
+  if (format != "slalom" && wants_csv()) {
+    throw Error(ErrorKind::usage, "is a JSON document, no comma-separated values",
+                "--format " + format);
+  }
   return true;
 }
 
@@ -99,6 +112,8 @@ void Command::answer(nlohmann::ordered_json document) {
   if (!warnings.empty()) append(document, "warnings", to_json(warnings));
   answer(dump(document));
 }
+
+void Command::answer_foreign(const nlohmann::ordered_json& document) { answer(dump(document)); }
 
 void Command::answer_document(const Json& document) { answer(dump_json(document) + "\n"); }
 

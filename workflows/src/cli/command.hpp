@@ -42,10 +42,14 @@ class Command {
   std::string output;   ///< -o FILE; empty for standard output
   bool strict = false;  ///< warnings are errors; a verb that reads a workspace declares it
   bool csv = false;     ///< --csv: comma-separated values; see declare_csv
-  Warnings warnings{};  ///< all warnings so far
+  std::string format = "slalom";  ///< --format: whose document; see declare_format
+  Warnings warnings{};            ///< all warnings so far
 
   /// Declares --csv; for verbs whose result is a table of numbers.
   void declare_csv();
+  /// Declares --format for verbs whose result also comes in the form of other programs.
+  /// \param programs "combine", "pyhf"
+  void declare_format(const std::vector<std::string>& programs);
   /// Declares -o, --json and --quiet, and reads the arguments.
   /// \return false if there is nothing left to do (help was printed)
   /// \throws Error (usage) also for more than one form of output
@@ -70,6 +74,8 @@ class Command {
   /// True if it is to be comma-separated values: --csv, or an output file named *.csv for a verb
   /// that has declared it.
   bool wants_csv() const;
+  /// True if the result is to be a document as another program writes it.
+  bool wants_format(const char* program) const { return format == program; }
   /// True if escape sequences may be used: a terminal, and the user has not set NO_COLOR.
   bool wants_colour() const;
   /// Where a ProgressBar may draw: standard error if that is a terminal, null with --quiet or
@@ -79,6 +85,8 @@ class Command {
   void answer(const std::string& text);
   /// Prints a result document with the warnings added to it.
   void answer(nlohmann::ordered_json document);
+  /// Prints a result document of another program's form: nothing is added to it.
+  void answer_foreign(const nlohmann::ordered_json& document);
   /// Prints a document that the user asked for as such (a workspace, a patch).
   void answer_document(const Json& document);
 

@@ -63,19 +63,6 @@ OrderedJson header_json(const GridHeader& header) {
           {"options", header.options}};
 }
 
-/// Member of a row, or null.
-const OrderedJson& member(const OrderedJson& object, const char* key) {
-  static const OrderedJson nothing;
-  if (!object.is_object()) return nothing;
-  const auto found = object.find(key);
-  return found == object.end() ? nothing : *found;
-}
-
-const OrderedJson& element(const OrderedJson& array, std::size_t i) {
-  static const OrderedJson nothing;
-  return array.is_array() && i < array.size() ? array[i] : nothing;
-}
-
 std::string text_of(const OrderedJson& value) {
   return value.is_string() ? value.get<std::string>() : std::string();
 }
@@ -158,6 +145,18 @@ GridResults read_lines(std::string_view text, const std::string& path, std::size
 }
 
 }  // namespace
+
+const OrderedJson& member(const OrderedJson& object, const char* key) {
+  static const OrderedJson nothing;
+  if (!object.is_object()) return nothing;
+  const auto found = object.find(key);
+  return found == object.end() ? nothing : *found;
+}
+
+const OrderedJson& element(const OrderedJson& array, std::size_t i) {
+  static const OrderedJson nothing;
+  return array.is_array() && i < array.size() ? array[i] : nothing;
+}
 
 std::string difference(const GridHeader& a, const GridHeader& b) {
   if (a.workspace != b.workspace) {

@@ -25,6 +25,11 @@ struct GridHeader {
   OrderedJson options;              ///< object: what was computed, and how
 };
 
+/// Member of an object, or null.
+const OrderedJson& member(const OrderedJson& object, const char* key);
+/// Element of an array, or null.
+const OrderedJson& element(const OrderedJson& array, std::size_t i);
+
 /// The difference between two headers in words; empty if there is none.
 std::string difference(const GridHeader& a, const GridHeader& b);
 

@@ -16,6 +16,16 @@ void declare_toys(Command& command, ToyArguments& options, const std::string& he
   arguments.flag("--resume", options.resume, "Use the toys that the file of --toy-file has");
 }
 
+bool wants_toys(const ToyArguments& options) {
+  if (options.toys) return true;
+  for (const auto& [given, name] : {std::pair{options.conditional, "--conditional"},
+                                    {!options.file.empty(), "--toy-file"},
+                                    {options.resume, "--resume"}}) {
+    if (given) throw Error(ErrorKind::usage, "needs --toys", name);
+  }
+  return false;
+}
+
 ToyRun::ToyRun(Command& command, const ToyArguments& options, const ModelArguments& model,
                const LoadedModel& loaded, std::size_t n_toys, std::size_t total)
     : bar_(command.progress_stream(), "toys"), total_(total) {

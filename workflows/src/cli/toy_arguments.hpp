@@ -25,6 +25,9 @@ struct ToyArguments {
 /// Declares --toys with the given help, --conditional, --toy-file and --resume.
 void declare_toys(Command& command, ToyArguments& options, const std::string& help);
 
+/// Whether toys are asked for. \throws Error (usage) for options that need them
+bool wants_toys(const ToyArguments& options);
+
 /// A run of toys: while one lives, signals are wishes and the file is locked.
 class ToyRun {
  public:
@@ -60,12 +63,12 @@ OrderedJson counts_json(const ToyCounts& counts);
 /// A number, or null if there is none.
 OrderedJson if_known(bool known, double value, const std::string& what);
 
-// cls, discovery and limit with --toys.
+// cls, discovery and limit with --toys; `mass` is that of --format combine.
 int run_cls_by_toys(Command& command, const LoadedModel& loaded, const ModelArguments& model,
                     const ToyArguments& toys, double mu, TestStatistic statistic);
 int run_discovery_by_toys(Command& command, const LoadedModel& loaded, const ModelArguments& model,
-                          const ToyArguments& toys);
+                          const ToyArguments& toys, double mass);
 int run_limit_by_toys(Command& command, const LoadedModel& loaded, const ModelArguments& model,
-                      const ToyArguments& toys, double level, TestStatistic statistic);
+                      const ToyArguments& toys, double level, TestStatistic statistic, double mass);
 
 }  // namespace slalom::cli

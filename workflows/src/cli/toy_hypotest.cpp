@@ -3,6 +3,7 @@
 /// `slalom cls`, `slalom discovery` and `slalom limit` with --toys.
 #include <fmt/format.h>
 
+#include "cli/other_formats.hpp"
 #include "cli/text.hpp"
 #include "cli/toy_arguments.hpp"
 #include "slalom/workflows/cli.hpp"
@@ -158,6 +159,35 @@ OrderedJson limit_json(const ToyUpperLimit& limit, TestStatistic statistic) {
   return result;
 }
 
+OrderedJson combine_json(const ToyUpperLimit& limit, double mass) {
+  CombineLimit entry;
+  const auto known = [](const ToyLimit& found, double ToyLimit::*member) {
+    return found.value > 0.0 ? std::optional(found.*member) : std::nullopt;
+  };
+  entry.observed = known(limit.observed, &ToyLimit::value);
+  entry.observed_error = known(limit.observed, &ToyLimit::error);
+  for (std::size_t i = 0; i < limit.expected.size(); ++i) {
+    entry.expected[i] = known(limit.expected[i], &ToyLimit::value);
+    entry.expected_errors[i] = known(limit.expected[i], &ToyLimit::error);
+  }
+  return at_mass(mass, combine_limit(entry));
+}
+
+OrderedJson combine_json(const ToyDiscoveryTest& test, double mass) {
+  CombineLimit entry;
+  if (!test.background_samples.empty()) entry.observed = test.z;
+  if (!test.signal_samples.empty()) entry.expected[2] = test.z_expected;
+  return at_mass(mass, combine_limit(entry));
+}
+
+/// \throws Error (numerical) for a test whose toys do not tell CLs
+OrderedJson pyhf_json(const ToyHypothesisTest& test) {
+  if (test.signal_samples.empty() || test.background_samples.empty() || !(test.clb.value > 0.0)) {
+    throw Error(ErrorKind::numerical, "the toys do not tell it", "CLs");
+  }
+  return pyhf_cls(test.cls.value, test.cls_expected);
+}
+
 std::string limit_cell(const ToyLimit& limit) {
   if (!(limit.value > 0.0)) return "not found";
   return with_error({limit.value, limit.error}) + (limit.converged ? "" : " NOT CONVERGED");
@@ -177,10 +207,13 @@ std::string limit_text(const ToyUpperLimit& limit, const std::string& poi) {
 bool all_done(const ToyCounts& counts) { return counts.done == counts.asked; }
 
 /// The document or the table, whichever is wanted.
-template <typename MakeJson, typename MakeText>
+template <typename MakeForeign, typename MakeJson, typename MakeText>
 void answer(Command& command, const ToyRun& run, const LoadedModel& loaded, double best_fit,
-            bool converged, const MakeJson& make_json, const MakeText& make_text) {
-  if (command.wants_json()) {
+            bool converged, const MakeForeign& make_foreign, const MakeJson& make_json,
+            const MakeText& make_text) {
+  if (!command.wants_format("slalom")) {
+    command.answer_foreign(make_foreign());
+  } else if (command.wants_json()) {
     OrderedJson result = make_json();
     append_end(result, run, loaded, best_fit, converged);
     command.answer(std::move(result));
@@ -203,13 +236,13 @@ int run_cls_by_toys(Command& command, const LoadedModel& loaded, const ModelArgu
   const int code = run.finish(command, complete, test.converged, test.message);
   answer(
       command, run, loaded, calculator.best().parameters[calculator.poi()], test.converged,
-      [&] { return cls_json(test, statistic); },
+      [&] { return pyhf_json(test); }, [&] { return cls_json(test, statistic); },
       [&](const std::string& poi) { return cls_text(test, poi, statistic); });
   return code;
 }
 
 int run_discovery_by_toys(Command& command, const LoadedModel& loaded, const ModelArguments& model,
-                          const ToyArguments& toys) {
+                          const ToyArguments& toys, double mass) {
   const std::size_t n = number_of_toys(toys);
   ToyRun run(command, toys, model, loaded, n, 2 * n);
   Fitter fitter = make_fitter(loaded);
@@ -219,13 +252,14 @@ int run_discovery_by_toys(Command& command, const LoadedModel& loaded, const Mod
   const int code = run.finish(command, complete, test.converged, test.message);
   answer(
       command, run, loaded, calculator.best().parameters[calculator.poi()], test.converged,
-      [&] { return discovery_json(test); },
+      [&] { return combine_json(test, mass); }, [&] { return discovery_json(test); },
       [&](const std::string& poi) { return discovery_text(test, poi); });
   return code;
 }
 
 int run_limit_by_toys(Command& command, const LoadedModel& loaded, const ModelArguments& model,
-                      const ToyArguments& toys, double level, TestStatistic statistic) {
+                      const ToyArguments& toys, double level, TestStatistic statistic,
+                      double mass) {
   ToyRun run(command, toys, model, loaded, number_of_toys(toys), 0);
   Fitter fitter = make_fitter(loaded);
   ToyLimitOptions options;
@@ -234,7 +268,7 @@ int run_limit_by_toys(Command& command, const LoadedModel& loaded, const ModelAr
   const int code = run.finish(command, !limit.interrupted, limit.converged, limit.message);
   answer(
       command, run, loaded, limit.best_fit, limit.converged,
-      [&] { return limit_json(limit, statistic); },
+      [&] { return combine_json(limit, mass); }, [&] { return limit_json(limit, statistic); },
       [&](const std::string& poi) { return limit_text(limit, poi); });
   return code;
 }

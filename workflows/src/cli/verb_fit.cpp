@@ -6,6 +6,7 @@
 #include "cli/command.hpp"
 #include "cli/fit_report.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/other_formats.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
@@ -80,6 +81,7 @@ void declare_fit(Command& command, FitArguments& options) {
   arguments.flag("--all", options.all, "Show every per-bin parameter in the table");
   declare_plots(command, options);
   command.declare_csv();
+  command.declare_format({"combine", "pyhf"});
 }
 
 /// What --minos names; an empty name is the parameter of interest. \throws Error (usage)
@@ -176,6 +178,17 @@ std::vector<Pull> constrained_pulls(const FitReport& report) {
   return result;
 }
 
+/// The parameters with intervals by name, or the whole fit in pyhf's form.
+OrderedJson foreign_json(const Command& command, const FitReport& report) {
+  if (command.wants_format("pyhf")) return pyhf_fit(report.spec(), report.result);
+  OrderedJson document = OrderedJson::object();
+  for (const auto& [parameter, interval] : report.minos) {
+    append(document, report.spec().parameters[parameter].name,
+           combine_interval(report.result.parameters[parameter], interval));
+  }
+  return document;
+}
+
 PlotStyle with_line(PlotStyle style, const char* line) {
   style.lines.insert(style.lines.begin(), line);
   return style;
@@ -214,7 +227,10 @@ int run_fit(Command& command) {
   command.arguments.example("slalom fit workspace.json --minos mu --plot fit.svg");
   if (!command.parse()) return exit_success;
   const LoadedModel loaded = load_model(command, arguments);
-  const auto intervals = minos_parameters(arguments, loaded.spec());
+  auto intervals = minos_parameters(arguments, loaded.spec());
+  if (command.wants_format("combine") && intervals.empty()) {
+    intervals.push_back(floating_parameter(loaded.spec(), ""));
+  }
   check_plots(arguments);
   const PlotStyle style = plot_style(arguments.plot, loaded, arguments.any_plot());
   const auto axes = plot_axes(arguments.distributions, loaded.spec(), arguments.any_plot());
@@ -232,7 +248,9 @@ int run_fit(Command& command) {
   if (!command.wants_json()) add_poi_interval(fitter, report);
   const bool drawn = draw_all(command, arguments, report, style, axes);
   if (!matrix) report.covariance.matrix.clear();
-  if (command.wants_json()) {
+  if (!command.wants_format("slalom")) {
+    command.answer_foreign(foreign_json(command, report));
+  } else if (command.wants_json()) {
     command.answer(fit_json(report));
   } else if (command.wants_csv()) {
     command.answer(fit_csv(report));

@@ -8,35 +8,34 @@
 #include "cli/command.hpp"
 #include "cli/csv.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/other_formats.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
+#include "cli/toy_arguments.hpp"
 #include "slalom/core/goodness_of_fit.hpp"
 #include "slalom/workflows/cli.hpp"
 #include "slalom/workflows/goodness_of_fit_plot.hpp"
-#include "slalom/workflows/progress.hpp"
 
 namespace slalom::cli {
 
 namespace {
 
 struct GofArguments : ModelArguments {
-  std::optional<long> toys;
-  bool conditional = false;
+  ToyArguments toys;
   PlotArguments plot;
+  MassArgument mass;
 };
 
 void declare_gof(Command& command, GofArguments& options) {
   declare_model(command, options);
   declare_point(command, options);
   declare_data(command, options);
-  Arguments& arguments = command.arguments;
-  arguments.group("Goodness of fit");
-  arguments.integer("--toys", options.toys, 1, "N",
-                    "p-value from N toys thrown at the best fit, beside the asymptotic one");
-  arguments.flag("--conditional", options.conditional, "Toys keep the auxiliary data as they are");
+  declare_toys(command, options.toys,
+               "p-value from N toys thrown at the best fit, beside the asymptotic one");
   declare_plot(command, options.plot, "the statistic of data and toys with the chi2 distribution");
   command.declare_csv();
+  declare_combine_format(command, options.mass);
 }
 
 /// Everything that is printed.
@@ -45,6 +44,7 @@ struct GofReport {
   FitResult best;
   GoodnessOfFit fit;
   std::optional<ToyGoodnessOfFit> toys{};
+  std::optional<ToyRun> run{};
 
   bool converged() const { return fit.converged && (!toys || toys->converged); }
 };
@@ -86,6 +86,7 @@ OrderedJson gof_json(const GofReport& report) {
   append(result, "channels", channels_json(report));
   append(result, "constraints", number_or_null(fit.constraints));
   if (report.toys) append(result, "toys", toys_json(*report.toys));
+  if (report.run) report.run->append_to(result);
   append(result, "converged", report.converged());
   append(result, "measurement", report.loaded.measurement);
   return result;
@@ -128,24 +129,29 @@ std::string gof_text(const GofReport& report) {
   return "  best fit against the saturated model\n\n" + summary.str() + "\n" + table.str();
 }
 
-ToyOptions toy_options(const GofArguments& options) {
-  ToyOptions toys;
-  toys.n_toys = static_cast<std::size_t>(*options.toys);
-  toys.seed = static_cast<std::uint64_t>(options.seed.value_or(0));
-  toys.threads = threads_of(options);
-  toys.throw_auxiliary = !options.conditional;
-  return toys;
+OrderedJson combine_json(const GofReport& report) {
+  const bool thrown = report.toys && !report.toys->samples.empty();
+  return combine_goodness(report.fit.statistic,
+                          thrown ? report.toys->samples : std::vector<double>(),
+                          thrown ? report.toys->p_value.value : 0.0);
 }
 
 void warn_about(Command& command, const GofReport& report) {
   if (!report.fit.converged) {
     command.note({"the fit did not converge: " + report.best.message, "fit"});
-  } else if (report.toys && !report.toys->message.empty()) {
-    command.note({report.toys->message, "toys"});
   }
   if (report.fit.free_parameters > report.fit.bins) {
     command.note({"there are more free parameters than bins", "fit"});
   }
+}
+
+/// \return the exit code
+int throw_toys(Command& command, const GofArguments& options, Fitter& fitter, GofReport& report) {
+  const auto n = static_cast<std::size_t>(options.toys.toys.value());
+  ToyRun& run = report.run.emplace(command, options.toys, options, report.loaded, n, n);
+  report.toys = goodness_of_fit_by_toys(fitter, run.options());
+  const ToyGoodnessOfFit& toys = *report.toys;
+  return run.finish(command, toys.toys.done == toys.toys.asked, toys.converged, toys.message);
 }
 
 }  // namespace
@@ -155,42 +161,32 @@ int run_gof(Command& command) {
   declare_gof(command, arguments);
   command.arguments.example("slalom gof workspace.json --toys 1000 --seed 1");
   if (!command.parse()) return exit_success;
-  if (arguments.conditional && !arguments.toys) {
-    throw Error(ErrorKind::usage, "needs --toys", "--conditional");
-  }
+  const bool by_toys = wants_toys(arguments.toys);
+  check_mass(command, arguments.mass);
   const LoadedModel loaded = load_model(command, arguments);
   const PlotStyle style = plot_style(arguments.plot, loaded);
   Fitter fitter = make_fitter(loaded);
   FitResult best = fitter.fit();
   GoodnessOfFit fit = goodness_of_fit(loaded.model, loaded.data, best);
   GofReport report{loaded, std::move(best), std::move(fit)};
-  ProgressBar bar(command.progress_stream(), "toys");
-  const Interruption interruption;
-  if (arguments.toys && report.best.converged()) {
-    ToyOptions toys = toy_options(arguments);
-    toys.progress = [&](std::size_t done, std::size_t total) {
-      bar.update(done, total);
-      return !interruption.requested();
-    };
-    report.toys = goodness_of_fit_by_toys(fitter, toys);
-    bar.clear();
-  }
   warn_about(command, report);
+  int code = report.converged() ? exit_success : exit_not_converged;
+  if (by_toys && report.best.converged()) code = throw_toys(command, arguments, fitter, report);
   const bool drawn = try_to_draw(command, arguments.plot.file, [&] {
     ToyGoodnessOfFit shown = report.toys.value_or(ToyGoodnessOfFit());
     shown.observed = report.fit;
     return picture(goodness_of_fit_plot(shown), style);
   });
-  if (command.wants_json()) {
+  if (command.wants_format("combine")) {
+    command.answer_foreign(at_mass(arguments.mass.value(), combine_json(report)));
+  } else if (command.wants_json()) {
     command.answer(gof_json(report));
   } else if (command.wants_csv()) {
     command.answer(gof_csv(report));
   } else {
     command.answer(gof_text(report));
   }
-  if (interruption.requested()) return interruption.exit_code();
-  if (!report.converged()) return exit_not_converged;
-  return drawn ? exit_success : exit_failure;
+  return code == exit_success && !drawn ? exit_failure : code;
 }
 
 }  // namespace slalom::cli

@@ -7,6 +7,7 @@
 
 #include "cli/command.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/other_formats.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/scan_points.hpp"
@@ -30,6 +31,7 @@ struct TestArguments : ModelArguments {
   PlotArguments plot;
   bool logarithmic = false;
   ToyArguments toys;
+  MassArgument mass;
 };
 
 constexpr const char* k_toys_help =
@@ -130,20 +132,15 @@ void check_mu(Command& command, const Parameter& poi, double mu) {
 
 /// Whether toys are asked for. \throws Error (usage) for options that need them or exclude them
 bool by_toys(const TestArguments& options) {
-  if (options.toys.toys) {
+  const bool toys = wants_toys(options.toys);
+  if (toys) {
     for (const auto& [given, name] :
          {std::pair{options.base_distribution != "normal", "--base-dist"},
           {!options.plot.file.empty(), "--plot"}}) {
       if (given) throw Error(ErrorKind::usage, "cannot be used together with --toys", name);
     }
-    return true;
   }
-  for (const auto& [given, name] : {std::pair{options.toys.conditional, "--conditional"},
-                                    {!options.toys.file.empty(), "--toy-file"},
-                                    {options.toys.resume, "--resume"}}) {
-    if (given) throw Error(ErrorKind::usage, "needs --toys", name);
-  }
-  return false;
+  return toys;
 }
 
 void warn_if_failed(Command& command, bool converged, const std::string& message) {
@@ -253,6 +250,23 @@ OrderedJson limit_json(const UpperLimit& limit, const TestArguments& options) {
   return result;
 }
 
+OrderedJson combine_json(const UpperLimit& limit, double mass) {
+  CombineLimit entry;
+  if (limit.observed_found) entry.observed = limit.observed;
+  for (std::size_t i = 0; i < limit.expected.size(); ++i) {
+    if (limit.expected_found[i]) entry.expected[i] = limit.expected[i];
+  }
+  return at_mass(mass, combine_limit(entry));
+}
+
+/// The significance in the place of a limit, as Combine's tools have it.
+OrderedJson combine_json(const DiscoveryTest& test, double mass) {
+  CombineLimit entry;
+  entry.observed = test.z;
+  entry.expected[2] = test.z_expected;
+  return at_mass(mass, combine_limit(entry));
+}
+
 std::string limit_text(const UpperLimit& limit, const std::string& poi) {
   Table table("lr");
   table.row({"observed", limit.observed_found ? brief(limit.observed) : "not found"});
@@ -271,11 +285,14 @@ Picture limit_picture(PreparedTest& test, const UpperLimit& limit, const PlotSty
   return picture(plot, style);
 }
 
-template <typename MakeJson, typename MakeText>
+template <typename MakeForeign, typename MakeJson, typename MakeText>
 int answer_test(Command& command, PreparedTest& test, bool converged, const std::string& message,
-                const MakeJson& make_json, const MakeText& make_text) {
+                const MakeForeign& make_foreign, const MakeJson& make_json,
+                const MakeText& make_text) {
   warn_if_failed(command, converged, message);
-  if (command.wants_json()) {
+  if (!command.wants_format("slalom")) {
+    command.answer_foreign(make_foreign());
+  } else if (command.wants_json()) {
     OrderedJson result = make_json();
     append_end(result, test, converged);
     command.answer(std::move(result));
@@ -304,6 +321,7 @@ int run_cls(Command& command) {
   declare_statistic(command, arguments, true);
   declare_base(command, arguments);
   declare_toys(command, arguments.toys, k_toys_help);
+  command.declare_format({"pyhf"});
   command.arguments.example("slalom cls workspace.json --mu 1");
   if (!command.parse()) return exit_success;
   check_consistent(arguments);
@@ -314,7 +332,9 @@ int run_cls(Command& command) {
   check_mu(command, test.poi(), mu);
   const HypothesisTest result = test.calculator.test(mu);
   return answer_test(
-      command, test, result.converged, result.message, [&] { return cls_json(result, arguments); },
+      command, test, result.converged, result.message,
+      [&] { return pyhf_cls(result.cls, result.cls_expected); },
+      [&] { return cls_json(result, arguments); },
       [&](const std::string& name) { return cls_text(result, name, arguments.statistic); });
 }
 
@@ -323,16 +343,19 @@ int run_discovery(Command& command) {
   declare_test(command, arguments, "Test");
   declare_base(command, arguments);
   declare_toys(command, arguments.toys, k_toys_help);
+  declare_combine_format(command, arguments.mass);
   command.arguments.example("slalom discovery workspace.json");
   if (!command.parse()) return exit_success;
+  check_mass(command, arguments.mass);
   if (by_toys(arguments)) {
     return run_discovery_by_toys(command, load_with_poi(command, arguments), arguments,
-                                 arguments.toys);
+                                 arguments.toys, arguments.mass.value());
   }
   PreparedTest test(load_with_poi(command, arguments), arguments);
   const DiscoveryTest result = test.calculator.discovery();
   return answer_test(
       command, test, result.converged, result.message,
+      [&] { return combine_json(result, arguments.mass.value()); },
       [&] { return discovery_json(result, arguments); },
       [&](const std::string& poi) { return discovery_text(result, poi); });
 }
@@ -347,14 +370,17 @@ int run_limit(Command& command) {
   declare_plot(command, arguments.plot, "CLs against the signal strength with its bands");
   command.arguments.flag("--log", arguments.logarithmic, "Logarithmic scale of CLs");
   declare_toys(command, arguments.toys, k_toys_help);
+  declare_combine_format(command, arguments.mass);
   command.arguments.example("slalom limit workspace.json --plot limit.svg");
   if (!command.parse()) return exit_success;
+  check_mass(command, arguments.mass);
   if (arguments.logarithmic && arguments.plot.file.empty()) {
     throw Error(ErrorKind::usage, "needs --plot", "--log");
   }
   if (by_toys(arguments)) {
     return run_limit_by_toys(command, load_with_poi(command, arguments), arguments, arguments.toys,
-                             arguments.level.value_or(0.05), statistic_of(arguments.statistic));
+                             arguments.level.value_or(0.05), statistic_of(arguments.statistic),
+                             arguments.mass.value());
   }
   PreparedTest test(load_with_poi(command, arguments), arguments);
   warn_if_unsuitable(command, test.poi(), arguments);
@@ -371,6 +397,7 @@ int run_limit(Command& command) {
   });
   const int code = answer_test(
       command, test, result.converged, result.message,
+      [&] { return combine_json(result, arguments.mass.value()); },
       [&] { return limit_json(result, arguments); },
       [&](const std::string& poi) { return limit_text(result, poi); });
   return code == exit_success && !drawn ? exit_failure : code;

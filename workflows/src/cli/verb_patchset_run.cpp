@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli/command.hpp"
+#include "cli/grid_plot.hpp"
 #include "cli/grid_results.hpp"
 #include "cli/grid_signals.hpp"
 #include "cli/model_arguments.hpp"
@@ -30,6 +31,7 @@ struct RunArguments : ModelArguments {
   std::string shard;
   std::string resume;
   bool accept_failures = false;
+  GridPlotArguments plot;
 };
 
 void declare_run(Command& command, RunArguments& options) {
@@ -65,6 +67,7 @@ void declare_run(Command& command, RunArguments& options) {
                  "tested again, except those that failed");
   arguments.flag("--accept-failures", options.accept_failures,
                  "Exit code 0 also if signals fail or do not converge");
+  declare_grid_plot(command, options.plot);
   command.declare_csv();
   arguments.example("slalom patchset run background.json patchset.json --limit -o grid.csv");
 }
@@ -173,17 +176,25 @@ SignalResult strict_result(SignalResult result) {
   return failed;
 }
 
-int answer_grid(Command& command, GridResults results, bool accept_failures) {
+int answer_grid(Command& command, GridResults results, const GridPlotArguments& plot,
+                bool accept_failures) {
   sort_rows(results);
   for (const Warning& warning : take_common_warnings(results)) command.note(warning);
-  if (command.wants_csv()) {
+  const bool drawn =
+      try_to_draw(command, plot.plot.file, [&] { return grid_picture(results, plot); });
+  if (command.wants_format("combine")) {
+    command.answer_foreign(grid_combine_json(results, plot));
+  } else if (command.wants_format("pyhf")) {
+    command.answer_foreign(grid_pyhf_json(results));
+  } else if (command.wants_csv()) {
     command.answer(grid_csv(results));
   } else if (command.wants_json()) {
     command.answer(grid_json(results));
   } else {
     command.answer(grid_text(results));
   }
-  return accept_failures ? exit_success : exit_code(results);
+  const int code = accept_failures ? exit_success : exit_code(results);
+  return code == exit_success && !drawn ? exit_failure : code;
 }
 
 }  // namespace
@@ -195,6 +206,7 @@ int run_patchset_run(Command& command) {
   check_options(arguments);
   parse_shard(arguments.shard);
   const GridSignals signals(command, arguments.signals);
+  check_grid_plot(command, arguments.plot, signals.labels(), arguments.limit);
   Json document = load_background(command, arguments, signals);
   const Json parameters = read_parameters(command, arguments);
   GridResults results{make_header(arguments, document, signals, parameters), {}};
@@ -229,7 +241,8 @@ int run_patchset_run(Command& command) {
   const std::size_t missing = before + todo.size() - results.rows.size();
   if (missing > 0)
     command.note({fmt::format("interrupted; {} missing", count(missing, "signal")), ""});
-  const int code = answer_grid(command, std::move(results), arguments.accept_failures);
+  const int code =
+      answer_grid(command, std::move(results), arguments.plot, arguments.accept_failures);
   return missing > 0 ? interruption.exit_code() : code;
 }
 
@@ -279,6 +292,8 @@ int run_patchset_merge(Command& command) {
   command.arguments.flag("--partial", partial, "Signals may be missing");
   command.arguments.flag("--accept-failures", accept_failures,
                          "Exit code 0 also if signals failed or did not converge");
+  GridPlotArguments plot;
+  declare_grid_plot(command, plot);
   command.declare_csv();
   command.arguments.example("slalom patchset merge part1.json part2.json -o grid.json");
   if (!command.parse()) return exit_success;
@@ -295,7 +310,8 @@ int run_patchset_merge(Command& command) {
     if (!partial) throw Error(ErrorKind::usage, message + "; --partial merges what there is");
     command.note({message, ""});
   }
-  return answer_grid(command, std::move(all), accept_failures);
+  check_grid_plot(command, plot, all.header.labels, has_limits(all));
+  return answer_grid(command, std::move(all), plot, accept_failures);
 }
 
 }  // namespace slalom::cli

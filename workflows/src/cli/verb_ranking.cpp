@@ -2,6 +2,7 @@
 /// \file
 /// `slalom ranking`.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <fmt/format.h>
 #include <optional>
@@ -9,10 +10,12 @@
 #include "cli/command.hpp"
 #include "cli/csv.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/other_formats.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/impacts.hpp"
+#include "slalom/core/interval.hpp"
 #include "slalom/workflows/cli.hpp"
 #include "slalom/workflows/progress.hpp"
 #include "slalom/workflows/ranking_plot.hpp"
@@ -49,6 +52,7 @@ void declare_ranking(Command& command, RankingArguments& options) {
                                 k_default_rows));
   declare_plot(command, options.plot, "impacts and pulls of the largest (--max) parameters");
   command.declare_csv();
+  command.declare_format({"combine"});
 }
 
 /// One line of the ranking; what a parameter does not have is empty.
@@ -131,6 +135,76 @@ OrderedJson ranking_json(const Ranking& ranking) {
   append(result, "converged", impacts.converged);
   append(result, "measurement", ranking.loaded.measurement);
   return result;
+}
+
+const char* combine_type(ConstraintType type) {
+  switch (type) {
+    case ConstraintType::gaussian:
+      return "Gaussian";
+    case ConstraintType::poisson:
+      return "Poisson";
+    case ConstraintType::none:
+      break;
+  }
+  return "Unconstrained";
+}
+
+/// -1 sigma, value and +1 sigma before the fit; three times the initial value without a constraint.
+std::array<double, 3> combine_prefit(const Line& line, const Parameter& parameter) {
+  const double sigma = parameter.prefit_uncertainty();
+  if (!line.constrained || !(sigma > 0.0)) {
+    return {parameter.init, parameter.init, parameter.init};
+  }
+  const double centre = line.pull.value - line.pull.pull * sigma;
+  return {centre - sigma, centre, centre + sigma};
+}
+
+/// A parameter as `combineTool.py -M Impacts` writes it: where it was moved to, and where the
+/// target then is.
+OrderedJson combine_line(const Ranking& ranking, const Line& line) {
+  const Parameter& parameter = ranking.loaded.spec().parameters[line.impact.parameter];
+  const double best = ranking.impacts.best.parameters[ranking.impacts.target];
+  const double up = ranking.refit ? line.impact.postfit_up : line.impact.linear_postfit;
+  const double down = ranking.refit ? line.impact.postfit_down : -line.impact.linear_postfit;
+  OrderedJson object;
+  append(object, "name", line.name);
+  append(object, "type", combine_type(parameter.constraint));
+  append(object, "groups", OrderedJson::array());
+  append(object, "prefit", number_array(combine_prefit(line, parameter), line.name));
+  append(object, "fit",
+         number_array(std::array{std::max(line.pull.value - line.pull.error, parameter.lower),
+                                 line.pull.value,
+                                 std::min(line.pull.value + line.pull.error, parameter.upper)},
+                      line.name));
+  append(object, ranking.target(),
+         number_array(std::array{best + down, best, best + up}, line.name));
+  append(object, "impact_" + ranking.target(),
+         finite(std::max(std::abs(up), std::abs(down)), line.name));
+  return object;
+}
+
+/// Parameters whose re-fits failed are left out, as there. The target has its profile-likelihood
+/// interval, or the errors of the Hessian in the linear form.
+OrderedJson combine_json(Fitter& fitter, const Ranking& ranking) {
+  const Impacts& impacts = ranking.impacts;
+  const double best = impacts.best.parameters[impacts.target];
+  std::array<double, 3> fit{best - impacts.error, best, best + impacts.error};
+  if (ranking.refit && impacts.best.converged()) {
+    const Interval interval = minos(fitter, impacts.best, impacts.target);
+    fit = {interval.lower.value, best, interval.upper.value};
+  }
+  OrderedJson target;
+  append(target, "name", ranking.target());
+  append(target, "fit", number_array(fit, ranking.target()));
+  OrderedJson parameters = OrderedJson::array();
+  for (const Line& line : ranking.lines) {
+    if (line.impact.converged) parameters.push_back(combine_line(ranking, line));
+  }
+  OrderedJson document;
+  append(document, "POIs", OrderedJson::array({std::move(target)}));
+  append(document, "params", std::move(parameters));
+  append(document, "method", ranking.refit ? "default" : "hesse");
+  return document;
 }
 
 std::string ranking_csv(const Ranking& ranking) {
@@ -245,7 +319,9 @@ int run_ranking(Command& command) {
   const auto most = static_cast<std::size_t>(arguments.max.value_or(k_default_rows));
   const bool drawn = try_to_draw(command, arguments.plot.file,
                                  [&] { return ranking_picture(ranking, most, style); });
-  if (command.wants_json()) {
+  if (command.wants_format("combine")) {
+    command.answer_foreign(combine_json(fitter, ranking));
+  } else if (command.wants_json()) {
     command.answer(ranking_json(ranking));
   } else if (command.wants_csv()) {
     command.answer(ranking_csv(ranking));

@@ -8,6 +8,7 @@
 #include "cli/command.hpp"
 #include "cli/csv.hpp"
 #include "cli/model_arguments.hpp"
+#include "cli/other_formats.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/scan_points.hpp"
@@ -50,6 +51,7 @@ void declare_scan(Command& command, ScanArguments& options) {
   declare_plot(command, options.plot, "the profile, with lines at 1 and 2 sigma,");
   arguments.flag("--parabola", options.parabola, "Draw the parabola of the Hessian as well");
   command.declare_csv();
+  command.declare_format({"combine"});
 }
 
 void check_consistent(const ScanArguments& options) {
@@ -123,6 +125,17 @@ OrderedJson scan_json(const Scan& scan, const ModelSpec& spec, const std::string
   return result;
 }
 
+/// The intervals of the profile at 1 and 2 standard deviations.
+OrderedJson combine_json(Fitter& fitter, const Scan& scan) {
+  constexpr double k_two_sigma = 4.0;
+  const Interval one = minos(fitter, scan.best, scan.parameter);
+  const Interval two = minos(fitter, scan.best, scan.parameter, {}, k_two_sigma);
+  OrderedJson document;
+  append(document, fitter.model().spec().parameters[scan.parameter].name,
+         combine_interval(scan.best.parameters[scan.parameter], one, &two));
+  return document;
+}
+
 std::string scan_csv(const Scan& scan, const ModelSpec& spec) {
   Csv csv({"parameter", "value", "delta_twice_nll", "converged"});
   const std::string name = csv_cell(spec.parameters[scan.parameter].name);
@@ -194,7 +207,12 @@ int run_scan(Command& command) {
   const bool drawn = try_to_draw(command, arguments.plot.file, [&] {
     return scan_picture(fitter, scan, style, arguments.parabola);
   });
-  if (command.wants_json()) {
+  if (command.wants_format("combine")) {
+    if (!scan.best.converged()) {
+      throw Error(ErrorKind::numerical, "the fit did not converge: " + scan.best.message, "fit");
+    }
+    command.answer_foreign(combine_json(fitter, scan));
+  } else if (command.wants_json()) {
     command.answer(scan_json(scan, loaded.spec(), loaded.measurement));
   } else if (command.wants_csv()) {
     command.answer(scan_csv(scan, loaded.spec()));

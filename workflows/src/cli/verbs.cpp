@@ -11,6 +11,7 @@ namespace {
 
 std::vector<std::string> names_of(const std::vector<Verb>& list) {
   std::vector<std::string> names;
+  names.reserve(list.size());
   for (const Verb& verb : list) names.emplace_back(verb.name);
   return names;
 }

@@ -52,7 +52,8 @@ GoodnessOfFit goodness_of_fit(const Model& model, const std::vector<double>& dat
                               const FitResult& fit);
 
 /// Fits the data that `fitter` holds, throws toys at the best fit, and fits each one.
-/// \param toys `throw_auxiliary` false keeps the auxiliary data of the model
+/// \param toys `throw_auxiliary` false keeps the auxiliary data of the fitter; with a `store` the
+///   toys are kept there, and an interrupted run goes on
 ToyGoodnessOfFit goodness_of_fit_by_toys(Fitter& fitter, const ToyOptions& toys,
                                          const FitOptions& options = {});
 

@@ -81,9 +81,9 @@ class AsymptoticCalculator {
   /// \param base of the expected bands
   /// \throws Error (model) for a model without a POI, or with a POI that is held; Error (usage) for
   ///   q0
-  AsymptoticCalculator(Fitter& fitter, FitOptions options = {},
-                       TestStatistic statistic = TestStatistic::qtilde,
-                       BaseDistribution base = BaseDistribution::normal);
+  explicit AsymptoticCalculator(Fitter& fitter, FitOptions options = {},
+                                TestStatistic statistic = TestStatistic::qtilde,
+                                BaseDistribution base = BaseDistribution::normal);
 
   /// Tests mu. Above the upper bound of mu the bound restricts the best fit only.
   /// \throws Error (model) if mu is not finite, or below its lower bound

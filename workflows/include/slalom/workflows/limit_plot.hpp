@@ -37,14 +37,18 @@ struct ClsPlot {
 ClsPlot cls_plot(const std::string& parameter, const std::vector<HypothesisTest>& tests,
                  const UpperLimit& limit);
 
-/// Upper limits of a signal grid.
+/// Upper limits, or other numbers, of a signal grid.
 struct LimitPlot {
   std::string axis;                   ///< horizontal axis, with markup: "m_{X} [GeV]"
   std::string quantity;               ///< vertical axis, with markup
+  std::string caption{};              ///< first line inside; "95 % CL upper limits" if empty
   std::vector<BandPoint> points;      ///< limits, by x
   double level = 0.05;                ///< CLs at the limits
   bool logarithmic = true;            ///< vertical axis
   std::optional<double> excluded{1};  ///< line below which a signal is excluded
+  std::string excluded_label{};       ///< its name in the legend, with markup; none if empty
+  /// Ends of the vertical axis; what is drawn decides if there are none.
+  std::optional<std::array<double, 2>> range{};
 };
 
 /// The picture of CLs.

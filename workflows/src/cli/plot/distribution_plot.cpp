@@ -367,8 +367,9 @@ Picture picture(const DistributionPlot& plot, const PlotStyle& style) {
                fmt::format("Data and model of {}", cli::count(n, "channel"))};
   page.script = "set multiplot\n";
   for (std::size_t i = 0; i < n; ++i) {
-    const double x = width * static_cast<double>(i % columns);
-    const double y = height * static_cast<double>(i / columns);
+    const std::size_t row = i / columns, column = i % columns;
+    const double x = width * static_cast<double>(column);
+    const double y = height * static_cast<double>(row);
     const double end = y + height - bottom;
     const Cell cell{{x + k_left, y + top, x + width - k_right, end - k_ratio - k_gap},
                     {x + k_left, end - k_ratio, x + width - k_right, end},

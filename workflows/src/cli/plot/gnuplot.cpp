@@ -2,10 +2,10 @@
 #include "cli/plot/gnuplot.hpp"
 
 #include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
+#include <system_error>
 #include <unistd.h>
 
 #include "cli/text.hpp"
@@ -51,7 +51,7 @@ TemporaryFolder::TemporaryFolder() {
   if (error) base = ".";
   std::string name = (base / "slalom-XXXXXX").string();
   if (mkdtemp(name.data()) == nullptr) {
-    throw Error(ErrorKind::io, std::strerror(errno), "temporary folder " + name);
+    throw Error(ErrorKind::io, std::generic_category().message(errno), "temporary folder " + name);
   }
   path_ = name;
 }
@@ -74,7 +74,7 @@ void run_gnuplot(const std::filesystem::path& folder, const std::string& script)
                 "gnuplot is needed for plots and is not installed (Debian: gnuplot-nox)",
                 "gnuplot");
   }
-  if (error != 0) throw Error(ErrorKind::io, std::strerror(error), "gnuplot");
+  if (error != 0) throw Error(ErrorKind::io, std::generic_category().message(error), "gnuplot");
   if (status == 0) return;
   throw Error(ErrorKind::io,
               "failed with status " + std::to_string(status) + ": " + one_line(read_text(log_path)),

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <tuple>
 
 #include "cli/plot/script.hpp"
 #include "cli/text.hpp"
@@ -165,12 +166,14 @@ Picture picture(const LimitPlot& plot, const PlotStyle& style) {
   const Frame frame = frame_for(style);
   Picture page{k_width, frame.bottom + k_below, "",
                fmt::format("Observed and expected upper limits against {}", plot.axis)};
-  std::vector<std::string> lines{confidence(plot.level) + " upper limits"};
+  std::vector<std::string> lines{plot.caption.empty() ? confidence(plot.level) + " upper limits"
+                                                      : plot.caption};
   for (const std::string& line : style.lines) lines.push_back(without_markup(line));
   const auto [smallest, largest] = range_of(plot.points);
-  const double low = plot.logarithmic ? 0.5 * smallest : 0.0;
-  const double high =
+  double low = plot.logarithmic ? 0.5 * smallest : 0.0;
+  double high =
       plot.logarithmic ? 2.0 * largest * std::pow(largest / smallest, 0.5) : 1.45 * largest;
+  if (plot.range) std::tie(low, high) = std::pair((*plot.range)[0], (*plot.range)[1]);
   std::string line = "";
   if (plot.excluded) {
     line = fmt::format(
@@ -182,7 +185,7 @@ Picture picture(const LimitPlot& plot, const PlotStyle& style) {
                 axis_labels(page, frame, plot.axis, plot.quantity) + line +
                 scale(low, high, plot.logarithmic) +
                 "set autoscale xfix\nset key top right Left reverse samplen 2 spacing SPACING\n" +
-                band_plot(plot.points, low, "");
+                band_plot(plot.points, low, plot.excluded ? plot.excluded_label : "");
   return page;
 }
 
