@@ -114,12 +114,24 @@ std::vector<detail::WeakLocal> weak_locals(const Engine& engine) {
 
 }  // namespace
 
-detail::FitState::FitState(const Model& m)
-    : model(m),
-      state(m.engine()),
-      minimizer(state),
-      asymmetric(asymmetric_parameters(m.engine())),
-      weak(weak_locals(m.engine())) {}
+detail::FitState::FitState(const Model& m) : model(m), state(m.engine()), minimizer(state) {
+  find_candidates();
+}
+
+void detail::FitState::find_candidates() {
+  asymmetric = asymmetric_parameters(model.engine());
+  weak = weak_locals(model.engine());
+}
+
+void detail::refresh(Fitter& fitter) {
+  FitState& f = FitAccess::state(fitter);
+  f.state.refresh();
+  f.find_candidates();
+  f.references.clear();
+  for (Minimizer::Factor* factor : {&f.best_factor, &f.kept_factor, &f.held_factor}) {
+    factor->valid = false;
+  }
+}
 
 const char* to_string(FitStatus status) {
   switch (status) {

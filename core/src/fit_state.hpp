@@ -31,6 +31,8 @@ struct Reference {
 /// Everything a Fitter reuses.
 struct FitState {
   explicit FitState(const Model& m);
+  /// Finds out what the search for other minima looks at.
+  void find_candidates();
   Model model;
   EngineState state;
   Minimizer minimizer;
@@ -61,6 +63,9 @@ FitResult run_fit(FitState& f, const FitOptions& options, FirstFactor first);
 struct FitAccess {
   static FitState& state(Fitter& fitter) { return *fitter.state_; }
 };
+
+/// After Engine::refill(): the state is that of a new Fitter.
+void refresh(Fitter& fitter);
 
 inline FitResult run_fit(Fitter& fitter, const FitOptions& options, FirstFactor first) {
   return run_fit(FitAccess::state(fitter), options, first);

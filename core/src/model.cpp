@@ -97,7 +97,12 @@ void collect_rates(EngineState& state, std::span<const double> parameters,
 
 }  // namespace
 
-Model::Model(ModelSpec spec) : engine_(std::make_shared<const detail::Engine>(std::move(spec))) {}
+// Not a const object: exclusive_engine() may change it.
+Model::Model(ModelSpec spec) : engine_(std::make_shared<detail::Engine>(std::move(spec))) {}
+
+detail::Engine& detail::exclusive_engine(Model& model) {
+  return const_cast<Engine&>(model.engine());
+}
 
 const ModelSpec& Model::spec() const { return engine_->spec; }
 std::size_t Model::n_parameters() const { return engine_->spec.parameters.size(); }

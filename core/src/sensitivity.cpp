@@ -8,6 +8,7 @@
 #include <numbers>
 #include <utility>
 
+#include "fit_state.hpp"
 #include "parameter_of_interest.hpp"
 #include "slalom/core/normal.hpp"
 
@@ -135,27 +136,60 @@ struct SensitivityCalculator::Fits {
   SensitivityOptions options;
   std::size_t poi;
   Fitter fitter;
-  Evaluator evaluator;
+  detail::EngineState state;
   TemplateDerivatives templates;
   std::vector<double> origin;  ///< data that do not depend on anything
   std::vector<double> data;    ///< those of the fits
   std::optional<FitResult> best;
   std::deque<Asimov> asimovs;
-  std::vector<double> scratch;
+  bool owns_model = false;  ///< no other model shares the arrays
 
   Fits(const Model& m, SensitivityOptions o)
       : model(m),
         options(std::move(o)),
         poi(detail::parameter_of_interest(m, options.fit)),
         fitter(m),
-        evaluator(m),
-        templates(m),
-        origin(options.data.empty() ? m.spec().data() : options.data),
-        scratch(m.n_parameters()) {
+        state(model.engine(), false),
+        templates(m) {
+    restart();
+  }
+
+  /// Forgets all results.
+  void restart() {
+    origin = options.data.empty() ? model.spec().data() : options.data;
     check_length(model.n_bins() + model.n_auxiliary(), origin.size(), "data");
     check_length(model.n_parameters(), options.asimov_point.size(), "asimov_point");
-    data = options.asimov_point.empty() ? origin : model.expected_data(options.asimov_point);
+    best.reset();
+    asimovs.clear();
+    data = options.asimov_point.empty() ? origin : expected_data(options.asimov_point);
     fitter.set_data(data);
+  }
+
+  /// The same as Model::expected_data() without memory of its own.
+  std::vector<double> expected_data(const std::vector<double>& point) {
+    std::vector<double> result(model.n_bins() + model.n_auxiliary());
+    expected_main(point, result);
+    std::size_t next = model.n_bins();
+    for (const std::size_t i : model.spec().auxiliary) {
+      const Parameter& p = model.spec().parameters[i];
+      result[next++] = p.constraint == ConstraintType::poisson ? p.tau * point[i] : point[i];
+    }
+    return result;
+  }
+
+  void expected_main(const std::vector<double>& point, std::span<double> rates) {
+    state.set_parameters(point);
+    state.engine.kernels->rates(state.engine.arrays, state.arrays);
+    for (const detail::ChannelLayout& c : state.engine.channels) {
+      std::copy_n(state.arrays.rate + c.bin0, c.n_bins,
+                  rates.begin() + static_cast<std::ptrdiff_t>(c.data0));
+    }
+  }
+
+  double logpdf(const std::vector<double>& point, const std::vector<double>& of) {
+    state.set_data(of);
+    state.set_parameters(point);
+    return state.evaluate(detail::Mode::full, detail::Level::value) ? -state.arrays.nll : -INFINITY;
   }
 
   // --- fits
@@ -197,15 +231,42 @@ struct SensitivityCalculator::Fits {
     return fit;
   }
 
+  /// Data that are those expected somewhere have their lowest minimum there.
+  bool expected_at_asimov_point(double mu) const {
+    if (options.asimov_point.empty() || options.asimov_point[poi] != mu) return false;
+    const std::vector<Parameter>& parameters = model.spec().parameters;
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      const double value = options.asimov_point[i];
+      if (value < parameters[i].lower || value > parameters[i].upper) return false;
+    }
+    return std::all_of(options.fit.fixed.begin(), options.fit.fixed.end(), [&](const auto& held) {
+      return options.asimov_point[held.first] == held.second;
+    });
+  }
+
+  /// Conditional fit of the data, at which the Asimov data are expected.
+  FitResult asimov_truth(double mu) {
+    if (expected_at_asimov_point(mu)) {
+      FitOptions how = options.fit;
+      how.fixed.emplace_back(poi, mu);
+      how.init = options.asimov_point;
+      how.warm_start = true;
+      how.search_minima = false;
+      FitResult fit = fitter.fit(how);
+      if (fit.converged()) return fit;
+    }
+    return options.fit.search_minima ? at(mu) : conditional(mu, {});
+  }
+
   const Asimov& asimov(double mu) {
     for (const Asimov& known : asimovs) {
       if (known.mu == mu) return known;
     }
-    Asimov made{mu, options.fit.search_minima ? at(mu) : conditional(mu, {}), {}, 0.0, {}};
+    Asimov made{mu, asimov_truth(mu), {}, 0.0, {}};
     made.failure = failure_of("the fit for the Asimov data", made.truth);
     if (made.failure.empty()) {
-      made.data = model.expected_data(made.truth.parameters);
-      made.twice_nll = -2.0 * model.logpdf(made.truth.parameters, made.data);
+      made.data = expected_data(made.truth.parameters);
+      made.twice_nll = -2.0 * logpdf(made.truth.parameters, made.data);
       if (!std::isfinite(made.twice_nll)) made.failure = "the Asimov data are negative in some bin";
     }
     asimovs.push_back(std::move(made));
@@ -222,9 +283,11 @@ struct SensitivityCalculator::Fits {
 
   /// d(-2 log L) / d mu at a conditional fit.
   double slope(const FitResult& fit, const std::vector<double>& of) {
-    evaluator.set_data(of);
-    evaluator.logpdf(fit.parameters, scratch);
-    return -2.0 * scratch[poi];
+    state.set_data(of);
+    state.set_parameters(fit.parameters);
+    state.evaluate(detail::Mode::full, detail::Level::gradient);
+    const detail::ParameterPlace place = state.engine.places[poi];
+    return 2.0 * (place.local ? state.arrays.local_gradient : state.arrays.gradient)[place.index];
   }
 
   // --- chain rule
@@ -249,8 +312,9 @@ struct SensitivityCalculator::Fits {
   std::vector<double> add_expected(const std::vector<double>& point,
                                    const std::vector<double>& weights, Cotangents& c) const {
     const std::span<const double> main = std::span(weights).first(model.n_bins());
-    add(c.inputs, 1.0, templates.expected(point, main));
-    std::vector<double> result = templates.expected_by_parameters(point, main);
+    RateDerivatives rates = templates.rates(point, main);
+    add(c.inputs, 1.0, rates.inputs);
+    std::vector<double> result = std::move(rates.parameters);
     const std::vector<std::size_t>& auxiliary = model.spec().auxiliary;
     for (std::size_t i = 0; i < auxiliary.size(); ++i) {
       const Parameter& p = model.spec().parameters[auxiliary[i]];
@@ -280,7 +344,7 @@ struct SensitivityCalculator::Fits {
   /// curvature there is n / rate^2: nothing that hangs on it can be trusted.
   std::string vanishing_rate(const FitResult& fit, const std::vector<double>& of) {
     std::vector<double> rates(model.n_bins());
-    evaluator.expected_main(fit.parameters, rates);
+    expected_main(fit.parameters, rates);
     for (const ChannelSpec& channel : model.spec().channels) {
       for (std::size_t b = 0; b < channel.n_bins; ++b) {
         double nominal = 0.0;
@@ -354,7 +418,8 @@ struct SensitivityCalculator::Fits {
       if (!text.empty()) return failed(text);
     }
     double q = std::max(0.0, at_zero.twice_nll - best->twice_nll);
-    if (best->parameters[poi] < 0.0) q = 0.0;
+    if (best->parameters[poi] <= 0.0)
+      q = 0.0;  // at the bound both fits are the same but for rounding
     const double z = std::sqrt(q);
     const double weight = z > 0.0 ? (log_p ? -mills(-z) : 1.0) / (2.0 * z) : 0.0;
     Cotangents c = none();
@@ -423,10 +488,13 @@ struct SensitivityCalculator::Fits {
     const Asimov& background = asimov(0.0);
     FitResult free = background.truth;
     free.fixed[poi] = free.at_bound[poi] = false;
+    std::vector<double> unit(model.n_parameters(), 0.0);
+    unit[poi] = 1.0;
     fitter.set_data(background.data);
-    const double sigma = fitter.errors(free)[poi];
+    const std::vector<double> column = fitter.solve(free, unit);
     fitter.set_data(data);
-    return sigma > 0.0 && std::isfinite(sigma) ? sigma : 1.0;
+    const bool known = !column.empty() && column[poi] > 0.0 && std::isfinite(column[poi]);
+    return known ? std::sqrt(column[poi]) : 1.0;
   }
 };
 
@@ -436,6 +504,26 @@ SensitivityCalculator::~SensitivityCalculator() = default;
 SensitivityCalculator::SensitivityCalculator(SensitivityCalculator&&) noexcept = default;
 SensitivityCalculator& SensitivityCalculator::operator=(SensitivityCalculator&&) noexcept = default;
 
+void SensitivityCalculator::update(const std::function<void(ModelSpec&)>& change) {
+  Fits& f = *fits_;
+  if (!f.owns_model) {
+    fits_ = std::make_unique<Fits>(Model(f.model.spec()), f.options);
+    fits_->owns_model = true;
+    return update(change);
+  }
+  detail::Engine& engine = detail::exclusive_engine(f.model);
+  change(engine.spec);
+  if (engine.refill()) {
+    detail::refresh(f.fitter);
+    f.state.refresh();
+    f.restart();
+    return;
+  }
+  fits_ = std::make_unique<Fits>(Model(engine.spec), f.options);
+  fits_->owns_model = true;
+}
+
+const Model& SensitivityCalculator::model() const { return fits_->model; }
 const TemplateDerivatives& SensitivityCalculator::templates() const { return fits_->templates; }
 
 Sensitivity SensitivityCalculator::best_fit() {

@@ -346,6 +346,13 @@ std::vector<double> TemplateDerivatives::expected(std::span<const double> parame
   return result;
 }
 
+RateDerivatives TemplateDerivatives::rates(std::span<const double> parameters,
+                                           std::span<const double> weights) const {
+  Derivatives all = rate_derivatives(model_, parameters, weights, By::both);
+  all.inputs.resize(size(), 0.0);
+  return {std::move(all.inputs), std::move(all.parameters)};
+}
+
 std::vector<double> TemplateDerivatives::expected_by_parameters(
     std::span<const double> parameters, std::span<const double> weights) const {
   return rate_derivatives(model_, parameters, weights, By::parameters).parameters;

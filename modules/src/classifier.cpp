@@ -5,7 +5,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/elu.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/isnan.h>
 #include <ATen/ops/leaky_relu.h>
@@ -29,6 +28,7 @@
 
 #include "check.hpp"
 #include "slalom/core/random.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
@@ -36,14 +36,9 @@ namespace {
 
 using detail::require;
 using detail::shape_of;
+using detail::to_tensor;
 
 constexpr const char* k_where = "classifier";
-
-Tensor to_tensor(const std::vector<double>& values, at::ScalarType type) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  if (values.empty()) return at::zeros({0}, type);
-  return at::from_blob(const_cast<double*>(values.data()), {n}, at::kDouble).to(type, false, true);
-}
 
 /// Initial weights [out, in], from a stream of their own.
 Tensor initial_weights(std::int64_t in, std::int64_t out, const MlpOptions& options,
@@ -58,7 +53,7 @@ Tensor initial_weights(std::int64_t in, std::int64_t out, const MlpOptions& opti
   for (double& value : values) {
     value = sigma * (uniform ? std::sqrt(3.0) * (2.0 * random.uniform() - 1.0) : random.normal());
   }
-  return to_tensor(values, options.float64 ? at::kDouble : at::kFloat).reshape({out, in});
+  return to_tensor(values).to(options.float64 ? at::kDouble : at::kFloat).reshape({out, in});
 }
 
 /// Parameters [n, p] of n events.
@@ -138,8 +133,8 @@ MlpImpl::MlpImpl(MlpOptions options) : options_(std::move(options)) {
     mid.push_back(0.5 * (parameter.low + parameter.high));
     half.push_back(0.5 * (parameter.high - parameter.low));
   }
-  parameter_mid_ = register_buffer("parameter_mid", to_tensor(mid, type));
-  parameter_half_ = register_buffer("parameter_half", to_tensor(half, type));
+  parameter_mid_ = register_buffer("parameter_mid", to_tensor(mid).to(type));
+  parameter_half_ = register_buffer("parameter_half", to_tensor(half).to(type));
   std::vector<std::int64_t> sizes = options_.hidden;
   sizes.push_back(options_.outputs);
   std::int64_t in = options_.inputs + static_cast<std::int64_t>(options_.parameters.size());

@@ -3,7 +3,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/isnan.h>
@@ -21,6 +20,7 @@
 
 #include "slalom/core/error.hpp"
 #include "slalom/modules/tensor_files.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
@@ -36,13 +36,6 @@ using Where = std::function<std::string(std::int64_t row, const std::string& col
 
 bool contains(const Names& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-template <class Number>
-Tensor to_tensor(const std::vector<Number>& values, at::ScalarType type) {
-  return at::from_blob(const_cast<Number*>(values.data()),
-                       {static_cast<std::int64_t>(values.size())}, type)
-      .clone();
 }
 
 std::string joined(const Names& names) {
@@ -308,11 +301,11 @@ EventBatch read_csv(const std::string& path, const EventFileOptions& options) {
     return path + ":" + std::to_string(row + 2);
   };
   const Tensor matrix =
-      to_tensor(features, at::kDouble).reshape({rows, static_cast<std::int64_t>(columns.size())});
+      detail::to_tensor(features).reshape({rows, static_cast<std::int64_t>(columns.size())});
   return finish(std::move(columns), matrix,
-                options.weight.empty() ? Tensor() : to_tensor(weights, at::kDouble),
-                options.label.empty() ? Tensor() : to_tensor(labels, at::kLong),
-                options.process.empty() ? Tensor() : to_tensor(process, at::kLong),
+                options.weight.empty() ? Tensor() : detail::to_tensor(weights),
+                options.label.empty() ? Tensor() : detail::to_tensor(labels),
+                options.process.empty() ? Tensor() : detail::to_tensor(process),
                 options.process.empty() ? Names() : std::move(processes), options, where);
 }
 

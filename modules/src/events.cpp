@@ -12,6 +12,7 @@
 
 #include "check.hpp"
 #include "slalom/core/random.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
@@ -19,14 +20,9 @@ namespace {
 
 using detail::require;
 using detail::shape_of;
+using detail::to_tensor;
 
 constexpr const char* k_where = "events";
-
-Tensor to_tensor(const std::vector<std::int64_t>& values) {
-  return at::from_blob(const_cast<std::int64_t*>(values.data()),
-                       {static_cast<std::int64_t>(values.size())}, at::kLong)
-      .clone();
-}
 
 std::int64_t place_of(const std::vector<std::string>& names, const std::string& name,
                       const std::string& what) {

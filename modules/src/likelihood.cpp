@@ -15,32 +15,59 @@
 
 #include "slalom/core/error.hpp"
 #include "slalom/modules/distributions.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
 namespace {
 
+using detail::to_tensor;
+
 using Numbers = std::vector<double>;
 
-Tensor to_tensor(const Numbers& values) {
-  Tensor result = at::zeros({static_cast<std::int64_t>(values.size())}, at::kDouble);
-  std::copy(values.begin(), values.end(), result.data_ptr<double>());
-  return result;
-}
-
-Numbers to_numbers(const Tensor& tensor, const char* what) {
-  // What training hands over needs no conversion, and each operation costs a microsecond.
-  const bool as_is =
-      tensor.is_cpu() && tensor.scalar_type() == at::kDouble && tensor.is_contiguous();
-  const Tensor plain = as_is ? tensor : tensor.detach().to(at::kCPU, at::kDouble).contiguous();
-  const double* begin = plain.data_ptr<double>();
-  Numbers values(begin, begin + plain.numel());
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (std::isfinite(values[i])) continue;
-    throw Error(ErrorKind::model, "element " + std::to_string(i) + " is not finite", what);
+/// The elements of a tensor, handed out in order.
+class Values {
+ public:
+  /// \throws Error (model) for one that is not finite
+  Values(const Tensor& tensor, const char* what) {
+    // What training hands over needs no conversion, and each operation costs a microsecond.
+    const bool as_is =
+        tensor.is_cpu() && tensor.scalar_type() == at::kDouble && tensor.is_contiguous();
+    plain_ = as_is ? tensor : tensor.detach().to(at::kCPU, at::kDouble).contiguous();
+    next_ = plain_.data_ptr<double>();
+    for (std::int64_t i = 0; i < plain_.numel(); ++i) {
+      if (std::isfinite(next_[i])) continue;
+      throw Error(ErrorKind::model, "element " + std::to_string(i) + " is not finite", what);
+    }
+    left_ = static_cast<std::size_t>(plain_.numel());
+    what_ = what;
   }
-  return values;
-}
+
+  void take(Numbers& target) {
+    require(target.size());
+    std::copy_n(next_, target.size(), target.begin());
+    next_ += target.size();
+  }
+  double take() {
+    require(1);
+    return *next_++;
+  }
+  /// \throws Error (model) unless all were handed out
+  void finish() const {
+    if (left_ > 0) throw Error(ErrorKind::model, "too many elements", what_);
+  }
+
+ private:
+  void require(std::size_t n) {
+    if (n > left_) throw Error(ErrorKind::model, "too few elements", what_);
+    left_ -= n;
+  }
+
+  Tensor plain_;
+  const double* next_;
+  std::size_t left_;
+  const char* what_;
+};
 
 /// Relative difference below which an auxiliary datum is the factor of its constraint.
 constexpr double k_same = 1e-12;
@@ -58,7 +85,8 @@ Likelihood::Likelihood(const ModelSpec& spec) : systematics_(spec) {
     const bool gaussian = p.constraint == ConstraintType::gaussian;
     auxiliary_.data_ptr<std::int64_t>()[i] = static_cast<std::int64_t>(spec.auxiliary[i]);
     is_gaussian_.data_ptr<bool>()[i] = gaussian;
-    follows_scale_.data_ptr<bool>()[i] = !gaussian && std::abs(p.auxdata - p.tau) <= k_same * p.tau;
+    auxdata_follow_.push_back(!gaussian && std::abs(p.auxdata - p.tau) <= k_same * p.tau);
+    follows_scale_.data_ptr<bool>()[i] = auxdata_follow_.back();
     auxdata.push_back(p.auxdata);
   }
   auxdata_ = to_tensor(auxdata);
@@ -119,44 +147,41 @@ Tensor Likelihood::log_prob(const Tensor& parameters, const Templates& templates
 
 ModelSpec Likelihood::with_templates(const Templates& t) const {
   ModelSpec spec = this->spec();
-  const Numbers nominal = to_numbers(t.nominal, "nominal"),
-                histosys_hi = to_numbers(t.histosys_hi, "histosys_hi"),
-                histosys_lo = to_numbers(t.histosys_lo, "histosys_lo"),
-                normsys_hi = to_numbers(t.normsys_hi, "normsys_hi"),
-                normsys_lo = to_numbers(t.normsys_lo, "normsys_lo"),
-                uncertainty = to_numbers(t.uncertainty, "uncertainty"),
-                scale = to_numbers(systematics_.constraint_scale(t), "constraint_scale"),
-                observed = to_numbers(t.observed, "observed");
-  const auto take = [](const Numbers& from, std::size_t* at, Numbers& target) {
-    std::copy_n(from.begin() + static_cast<std::ptrdiff_t>(*at), target.size(), target.begin());
-    *at += target.size();
-  };
-  std::size_t row = 0, hi = 0, lo = 0, norm = 0, u = 0;
+  put_templates(t, spec);
+  return spec;
+}
+
+void Likelihood::put_templates(const Templates& t, ModelSpec& spec) const {
+  Values nominal(t.nominal, "nominal"), histosys_hi(t.histosys_hi, "histosys_hi"),
+      histosys_lo(t.histosys_lo, "histosys_lo"), normsys_hi(t.normsys_hi, "normsys_hi"),
+      normsys_lo(t.normsys_lo, "normsys_lo"), uncertainty(t.uncertainty, "uncertainty"),
+      observed(t.observed, "observed");
   for (ChannelSpec& channel : spec.channels) {
     for (SampleSpec& sample : channel.samples) {
-      take(nominal, &row, sample.nominal);
+      nominal.take(sample.nominal);
       for (HistosysTerm& term : sample.histosys) {
-        take(histosys_hi, &hi, term.hi);
-        take(histosys_lo, &lo, term.lo);
+        histosys_hi.take(term.hi);
+        histosys_lo.take(term.lo);
       }
       for (NormsysTerm& term : sample.normsys) {
-        term.hi = normsys_hi[norm];
-        term.lo = normsys_lo[norm++];
+        term.hi = normsys_hi.take();
+        term.lo = normsys_lo.take();
       }
       for (BinwiseTerm& term : sample.binwise) {
-        if (term.type != ModifierType::shapefactor) take(uncertainty, &u, term.uncertainty);
+        if (term.type != ModifierType::shapefactor) uncertainty.take(term.uncertainty);
       }
     }
   }
-  const Tensor follows_tensor = follows_scale_.to(at::kCPU);
-  const bool* follows = follows_tensor.data_ptr<bool>();
+  observed.take(spec.observed);
+  for (const Values* values :
+       {&nominal, &histosys_hi, &histosys_lo, &normsys_hi, &normsys_lo, &uncertainty, &observed}) {
+    values->finish();
+  }
+  systematics_.put_constraint_scales(spec);
   for (std::size_t i = 0; i < spec.auxiliary.size(); ++i) {
     Parameter& p = spec.parameters[spec.auxiliary[i]];
-    (p.constraint == ConstraintType::gaussian ? p.sigma : p.tau) = scale[spec.auxiliary[i]];
-    if (follows[i]) p.auxdata = p.tau;
+    if (auxdata_follow_[i]) p.auxdata = p.tau;
   }
-  spec.observed = observed;
-  return spec;
 }
 
 Likelihood Likelihood::to(const at::Device& device) const {

@@ -3,14 +3,19 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_solve.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/special_log_ndtr.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/zeros.h>
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <torch/csrc/autograd/custom_function.h>
 #include <utility>
 #include <vector>
@@ -45,49 +50,49 @@ Offsets uncertainty_offsets(const ModelSpec& spec) {
   return result;
 }
 
-/// Sorts derivatives by inputs into the layout of Templates, those that are wanted. Widths that the
-/// measurement sets and auxiliary data are not templates.
-std::array<Tensor, k_n_tensors> scatter(const Offsets& offsets, const WorkspaceSensitivity& figure,
-                                        double factor,
-                                        const std::array<Tensor, k_n_tensors>& like) {
-  std::array<Tensor, k_n_tensors> result;
-  std::array<double*, k_n_tensors> at{};
+using Sizes = std::array<std::int64_t, k_n_tensors>;
+
+Sizes sizes_of(const Templates& t) {
+  return {t.nominal.numel(),    t.histosys_hi.numel(), t.histosys_lo.numel(), t.normsys_hi.numel(),
+          t.normsys_lo.numel(), t.uncertainty.numel(), t.observed.numel()};
+}
+
+/// Sorts derivatives by inputs into the layout of Templates, all tensors one after another. Widths
+/// that the measurement sets and auxiliary data are not templates. \param to zeros
+void scatter(const Offsets& offsets, const Sizes& sizes, const WorkspaceSensitivity& figure,
+             double factor, double* to) {
+  std::array<double*, k_n_tensors> next{};
+  std::int64_t first = 0;
   for (std::size_t i = 0; i < k_n_tensors; ++i) {
-    if (!like[i].requires_grad() || like[i].numel() == 0) continue;
-    result[i] = at::zeros({like[i].numel()}, at::kDouble);
-    at[i] = result[i].data_ptr<double>();
+    next[i] = to + first;
+    first += sizes[i];
   }
+  double* const uncertainty = next[5];
   // Inputs come in the same order as the templates, kind by kind.
-  std::array<std::size_t, k_n_tensors> next{};
-  const auto put = [&](std::size_t tensor, double value) {
-    if (at[tensor] != nullptr) at[tensor][next[tensor]++] += factor * value;
-  };
   for (std::size_t i = 0; i < figure.inputs.size(); ++i) {
     const Input& input = figure.inputs[i];
-    const double value = figure.derivatives[i];
+    const double value = factor * figure.derivatives[i];
     switch (input.kind) {
       case InputKind::nominal:
-        put(0, value);
+        *next[0]++ += value;
         break;
       case InputKind::histosys_hi:
-        put(1, value);
+        *next[1]++ += value;
         break;
       case InputKind::histosys_lo:
-        put(2, value);
+        *next[2]++ += value;
         break;
       case InputKind::normsys_hi:
-        put(3, value);
+        *next[3]++ += value;
         break;
       case InputKind::normsys_lo:
-        put(4, value);
+        *next[4]++ += value;
         break;
       case InputKind::uncertainty:
-        if (at[5] != nullptr) {
-          at[5][offsets[input.channel][input.sample][input.term] + input.bin] += factor * value;
-        }
+        uncertainty[offsets[input.channel][input.sample][input.term] + input.bin] += value;
         break;
       case InputKind::observed:
-        put(6, value);
+        *next[6]++ += value;
         break;
       case InputKind::sigma:
       case InputKind::tau:
@@ -95,31 +100,100 @@ std::array<Tensor, k_n_tensors> scatter(const Offsets& offsets, const WorkspaceS
         break;
     }
   }
-  return result;
 }
 
-Sensitivity evaluate(SensitivityCalculator& calculator, const ProfileLossOptions& options) {
+/// What a node keeps for its backward pass. Plain numbers, not tensors: each operation of LibTorch
+/// costs a microsecond or two, which is what a figure of a small model costs as a whole.
+struct Kept : torch::CustomClassHolder {
+  Sizes sizes{};
+  std::array<bool, k_n_tensors> wanted{};
+  std::vector<at::Device> devices;  ///< of the tensors
+  std::vector<double> derivatives;  ///< for each hypothesis, of all tensors one after another
+
+  /// Sum over hypotheses of factor times derivatives, for one tensor.
+  Tensor weighted(std::int64_t first, std::int64_t n, const Tensor& factors) const {
+    const std::int64_t hypotheses = factors.numel();
+    const auto stride = static_cast<std::int64_t>(derivatives.size()) / hypotheses;
+    Tensor result = at::empty({n}, at::kDouble);
+    double* to = result.data_ptr<double>();
+    std::fill_n(to, n, 0.0);
+    for (std::int64_t k = 0; k < hypotheses; ++k) {
+      const double factor = factors.data_ptr<double>()[k];
+      const double* from = derivatives.data() + k * stride + first;
+      for (std::int64_t i = 0; i < n; ++i) to[i] += factor * from[i];
+    }
+    return result;
+  }
+};
+
+constexpr const char* k_kept = "kept";
+
+/// The figure and its derivatives, as the loss has them.
+Sensitivity evaluate(SensitivityCalculator& calculator, const ProfileLossOptions& options,
+                     double mu) {
   switch (options.figure) {
     case Figure::sigma:
     case Figure::log_sigma:
-      return calculator.expected_error(options.mu);
+      return calculator.expected_error(mu);
     case Figure::log_cls:
-      return calculator.expected_log_cls(options.mu, options.n_sigma);
+      return calculator.expected_log_cls(mu, options.n_sigma);
     case Figure::log_p0:
-      return calculator.expected_log_p0(options.mu);
+      return calculator.expected_log_p0(mu);
     case Figure::minus_z:
-      return calculator.expected_significance(options.mu);
+      return calculator.expected_significance(mu);
     case Figure::upper_limit:
+      return calculator.expected_upper_limit(options.level, options.n_sigma);
+    case Figure::observed_log_cls:
+      return calculator.log_cls(mu);
+    case Figure::observed_log_p0:
+      return calculator.log_p0();
+    case Figure::observed_minus_q0:
+      return calculator.significance();
+    case Figure::observed_upper_limit:
       break;
   }
-  return calculator.expected_upper_limit(options.level, options.n_sigma);
+  return calculator.upper_limit(options.level);
 }
 
-/// The signal of the Asimov data that a figure is made from.
-double asimov_signal(const ProfileLossOptions& options) {
-  const bool background_only =
-      options.figure == Figure::log_cls || options.figure == Figure::upper_limit;
-  return background_only ? 0.0 : options.mu;
+struct Scaled {
+  double value;
+  double factor;  ///< of the derivatives
+};
+
+/// What the loss makes of the figure that the calculator has.
+Scaled transformed(Figure figure, double value) {
+  switch (figure) {
+    case Figure::log_sigma:
+      return {std::log(value), 1.0 / value};
+    case Figure::minus_z:
+      return {-value, -1.0};
+    case Figure::observed_minus_q0:
+      return {-value * value, -2.0 * value};
+    default:
+      return {value, 1.0};
+  }
+}
+
+bool is_observed(Figure figure) {
+  return figure == Figure::observed_log_cls || figure == Figure::observed_log_p0 ||
+         figure == Figure::observed_minus_q0 || figure == Figure::observed_upper_limit;
+}
+
+bool depends_on_mu(Figure figure) {
+  switch (figure) {
+    case Figure::upper_limit:
+    case Figure::observed_log_p0:
+    case Figure::observed_minus_q0:
+    case Figure::observed_upper_limit:
+      return false;
+    default:
+      return true;
+  }
+}
+
+/// The signal of the Asimov data that a figure at `mu` is made from.
+double asimov_signal(Figure figure, double mu) {
+  return figure == Figure::log_cls || figure == Figure::upper_limit ? 0.0 : mu;
 }
 
 /// Figures of the Fisher information need no fit but that of Asimov data at their own point, which
@@ -131,47 +205,112 @@ bool needs_search(const ProfileLossOptions& options) {
 
 }  // namespace
 
-/// What does not change from step to step.
+/// What does not change from step to step, and calculators that are used again.
 struct ProfileLoss::Plan {
+  using Calculator = std::unique_ptr<SensitivityCalculator>;
+
+  Plan(const Likelihood& l, ProfileLossOptions o)
+      : likelihood(l),
+        options(std::move(o)),
+        offsets(uncertainty_offsets(l.spec())),
+        sizes(sizes_of(l.templates())) {}
+
+  /// Asimov data that need no fit to data: those of a calculator have one signal.
+  bool at_initial() const { return !uses_observed_data(options); }
+  double signal(double mu) const { return at_initial() ? asimov_signal(options.figure, mu) : 0.0; }
+
+  /// One with these templates: its results do not depend on what it was used for before.
+  Calculator take(const Templates& t, double signal) const {
+    Calculator calculator;
+    {
+      const std::lock_guard lock(mutex);
+      std::vector<Calculator>& some = idle[signal];
+      if (!some.empty()) {
+        calculator = std::move(some.back());
+        some.pop_back();
+      }
+    }
+    if (!calculator) return make(t, signal);
+    calculator->update([&](ModelSpec& spec) { likelihood.put_templates(t, spec); });
+    return calculator;
+  }
+
+  void give_back(Calculator calculator, double signal) const {
+    constexpr std::size_t most_signals = 64;
+    const std::lock_guard lock(mutex);
+    if (idle.size() > most_signals) idle.clear();
+    idle[signal].push_back(std::move(calculator));
+  }
+
   Likelihood likelihood;
   ProfileLossOptions options;
   Offsets offsets;
-};
+  Sizes sizes;
+  Tensor nothing = at::empty({0}, at::kDouble);
 
-/// One node: the figure forward, its derivative by all templates backward.
-struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
-  static Tensor forward(torch::autograd::AutogradContext* context, const Plan* plan,
-                        const Tensor& t0, const Tensor& t1, const Tensor& t2, const Tensor& t3,
-                        const Tensor& t4, const Tensor& t5, const Tensor& t6) {
-    const ProfileLossOptions& options = plan->options;
-    const Model model(plan->likelihood.with_templates({t0, t1, t2, t3, t4, t5, t6}));
+ private:
+  Calculator make(const Templates& t, double signal) const {
+    const Model model(likelihood.with_templates(t));
     SensitivityOptions how;
     how.fit = options.fit;
     how.fit.search_minima = how.fit.search_minima && needs_search(options);
     how.statistic = options.statistic;
-    if (!options.observed) {
+    if (at_initial()) {
       how.asimov_point = model.spec().initial();
-      how.asimov_point[*model.spec().poi] = asimov_signal(options);
+      how.asimov_point[*model.spec().poi] = signal;
     }
-    SensitivityCalculator calculator(model, how);
-    const Sensitivity figure = evaluate(calculator, options);
-    if (!figure.converged) throw Error(ErrorKind::numerical, figure.message, "loss");
-    double value = figure.value, factor = 1.0;
-    if (options.figure == Figure::log_sigma) {
-      factor = 1.0 / value;
-      value = std::log(value);
-    } else if (options.figure == Figure::minus_z) {
-      factor = -1.0;
-      value = -value;
+    return std::make_unique<SensitivityCalculator>(model, std::move(how));
+  }
+
+  mutable std::mutex mutex;
+  mutable std::map<double, std::vector<Calculator>> idle;  ///< by signal
+};
+
+/// What one node is asked for.
+struct ProfileLoss::Request {
+  const Plan& plan;
+  const std::vector<double>& mu;
+  bool scalar;  ///< one number, not a vector with one element
+};
+
+/// One node: figures forward, their derivatives by all templates backward.
+struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
+  static Tensor forward(torch::autograd::AutogradContext* context, const Request* request,
+                        const Tensor& t0, const Tensor& t1, const Tensor& t2, const Tensor& t3,
+                        const Tensor& t4, const Tensor& t5, const Tensor& t6) {
+    const Plan& plan = request->plan;
+    const std::size_t n = request->mu.size();
+    auto kept = c10::make_intrusive<Kept>();
+    kept->sizes = plan.sizes;
+    std::size_t next = 0, total = 0;
+    for (const Tensor* t : {&t0, &t1, &t2, &t3, &t4, &t5, &t6}) {
+      kept->wanted[next++] = t->requires_grad() && t->numel() > 0;
+      kept->devices.push_back(t->device());
+      total += static_cast<std::size_t>(t->numel());
     }
-    const WorkspaceSensitivity derivative =
-        workspace_sensitivity(model, calculator.templates(), figure);
-    torch::autograd::variable_list saved;
-    for (Tensor& d : scatter(plan->offsets, derivative, factor, {t0, t1, t2, t3, t4, t5, t6})) {
-      saved.push_back(d.defined() && !t0.is_cpu() ? d.to(t0.device()) : std::move(d));
+    kept->derivatives.assign(n * total, 0.0);
+    Tensor result = request->scalar ? at::empty({}, at::kDouble)
+                                    : at::empty({static_cast<std::int64_t>(n)}, at::kDouble);
+    Plan::Calculator calculator;
+    double signal = 0.0;
+    for (std::size_t k = 0; k < n; ++k) {
+      const double wanted = plan.signal(request->mu[k]);
+      if (!calculator || wanted != signal) {
+        if (calculator) plan.give_back(std::move(calculator), signal);
+        signal = wanted;
+        calculator = plan.take({t0, t1, t2, t3, t4, t5, t6}, signal);
+      }
+      const Sensitivity figure = evaluate(*calculator, plan.options, request->mu[k]);
+      if (!figure.converged) throw Error(ErrorKind::numerical, figure.message, "loss");
+      const Scaled loss = transformed(plan.options.figure, figure.value);
+      result.data_ptr<double>()[k] = loss.value;
+      scatter(plan.offsets, plan.sizes,
+              workspace_sensitivity(calculator->model(), calculator->templates(), figure),
+              loss.factor, kept->derivatives.data() + k * total);
     }
-    context->save_for_backward(std::move(saved));
-    return at::full({}, value, t0.options());
+    if (calculator) plan.give_back(std::move(calculator), signal);
+    context->saved_data[k_kept] = c10::IValue::make_capsule(std::move(kept));
+    return t0.is_cpu() ? result : result.to(t0.device());
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -181,9 +320,17 @@ struct ProfileLoss::Node : torch::autograd::Function<ProfileLoss::Node> {
                   "second derivatives of a profile loss: use the functions that build a graph",
                   "loss");
     }
-    torch::autograd::variable_list result(1);  // what is not a tensor has no gradient
-    for (const Tensor& d : context->get_saved_variables()) {
-      result.push_back(d.defined() ? d * upstream[0] : Tensor());
+    torch::autograd::variable_list result(1 + k_n_tensors);  // what is not a tensor has no gradient
+    const auto capsule = context->saved_data[k_kept].toCapsule();
+    const Kept& kept = static_cast<const Kept&>(*capsule);
+    const Tensor factors = upstream[0].to(at::kCPU, at::kDouble).contiguous();
+    std::int64_t first = 0;
+    for (std::size_t i = 0; i < k_n_tensors; ++i) {
+      if (kept.wanted[i]) {
+        result[1 + i] = kept.weighted(first, kept.sizes[i], factors);
+        if (!kept.devices[i].is_cpu()) result[1 + i] = result[1 + i].to(kept.devices[i]);
+      }
+      first += kept.sizes[i];
     }
     return result;
   }
@@ -205,19 +352,40 @@ Tensor point_with(const Likelihood& likelihood, double mu) {
 
 }  // namespace
 
+bool uses_observed_data(const ProfileLossOptions& options) {
+  return options.observed || is_observed(options.figure);
+}
+
 ProfileLoss::ProfileLoss(const Likelihood& likelihood, ProfileLossOptions options) {
   const std::size_t poi = require_poi(likelihood.spec());
   const Parameter& p = likelihood.spec().parameters[poi];
   if (p.fixed) throw Error(ErrorKind::model, "the parameter of interest is held", p.name);
-  plan_ = std::make_shared<const Plan>(
-      Plan{likelihood, std::move(options), uncertainty_offsets(likelihood.spec())});
+  plan_ = std::make_shared<const Plan>(likelihood, std::move(options));
 }
 
 const ProfileLossOptions& ProfileLoss::options() const { return plan_->options; }
 
 Tensor ProfileLoss::operator()(const Templates& t) const {
-  return Node::apply(plan_.get(), t.nominal, t.histosys_hi, t.histosys_lo, t.normsys_hi,
-                     t.normsys_lo, t.uncertainty, t.observed);
+  const std::vector<double> mu = {plan_->options.mu};
+  return apply(t, {*plan_, mu, true});
+}
+
+Tensor ProfileLoss::operator()(const Templates& t, const std::vector<double>& mu) const {
+  if (!depends_on_mu(plan_->options.figure)) {
+    throw Error(ErrorKind::usage, "the figure does not depend on mu", "loss");
+  }
+  if (mu.empty()) throw Error(ErrorKind::usage, "no hypothesis", "loss");
+  return apply(t, {*plan_, mu, false});
+}
+
+Tensor ProfileLoss::apply(const Templates& t, const Request& request) const {
+  // A tensor without elements has no gradient, and each input of a node costs a microsecond.
+  const auto input = [&](const Tensor& tensor) {
+    return tensor.numel() == 0 ? plan_->nothing : tensor;
+  };
+  return Node::apply(&request, t.nominal, input(t.histosys_hi), input(t.histosys_lo),
+                     input(t.normsys_hi), input(t.normsys_lo), input(t.uncertainty),
+                     input(t.observed));
 }
 
 Tensor expected_sigma(const Likelihood& likelihood, const Templates& templates, double mu) {

@@ -7,6 +7,7 @@
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <algorithm>
 #include <utility>
@@ -55,6 +56,22 @@ bool concerns(const Variation& variation, const std::string& process) {
   return all.empty() || std::find(all.begin(), all.end(), process) != all.end();
 }
 
+void check_slopes(const PipelineOptions& options) {
+  if (options.slopes.empty()) return;
+  if (options.slopes.size() != options.variations.size()) {
+    throw Error(ErrorKind::usage, "one for each variation expected, or none", "slopes");
+  }
+  for (std::size_t v = 0; v < options.slopes.size(); ++v) {
+    const std::string& name = options.variations[v].name;
+    if (options.slopes[v] == SlopeMethod::automatic) {
+      throw Error(ErrorKind::usage, "copies or score expected: a histosys has two sides", name);
+    }
+    if (options.slopes[v] == SlopeMethod::score && !options.variations[v].score) {
+      throw Error(ErrorKind::usage, "the variation has no score", name);
+    }
+  }
+}
+
 /// sqrt, with 0 and no derivative where there is nothing.
 Tensor safe_sqrt(const Tensor& x) {
   const Tensor positive = x > 0.0;
@@ -70,8 +87,14 @@ Tensor of_process(const EventBatch& events, const std::string& name) {
 /// What one set of events becomes.
 struct PipelineImpl::Filled {
   Tensor scores, efficiency;
-  Tensor sums;  // [samples, 2, B]
+  Tensor rows;  // sums of weights and squared weights of each row of weights, [rows, 2, B]
 };
+
+std::function<Tensor(const EventBatch&)> column_region(std::string column, double value) {
+  return [column = std::move(column), value](const EventBatch& events) {
+    return events.column(column) == value;
+  };
+}
 
 PipelineImpl::PipelineImpl(Workspace workspace, Classifier classifier_stage,
                            Selection selection_stage, SoftHistogram histogram_stage,
@@ -113,6 +136,7 @@ void PipelineImpl::prepare() {
   const ModelSpec& spec = likelihood_.spec();
   channel_ = &find_channel(spec, options_.channel);
   for (const SampleSpec& sample : channel_->samples) samples_.push_back(sample.name);
+  check_slopes(options_);
   for (const Variation& variation : options_.variations) {
     const bool used = std::any_of(
         channel_->samples.begin(), channel_->samples.end(), [&](const SampleSpec& sample) {
@@ -123,17 +147,43 @@ void PipelineImpl::prepare() {
   }
 }
 
-PipelineImpl::Filled PipelineImpl::fill(const EventBatch& events, const Tensor& theta, bool hard) {
+bool PipelineImpl::by_score(std::size_t variation) const {
+  return !options_.slopes.empty() && options_.slopes[variation] == SlopeMethod::score;
+}
+
+/// Weights of each sample's events [samples, n], then, with scores, for each variation by score and
+/// each sample that it concerns, w (1 + step score) and w (1 - step score).
+Tensor PipelineImpl::weight_rows(const EventBatch& events, bool scores) const {
+  std::vector<Tensor> rows;
+  for (const std::string& sample : samples_) {
+    rows.push_back(events.weights * of_process(events, sample).to(events.weights.scalar_type()));
+  }
+  for (std::size_t v = 0; scores && v < options_.variations.size(); ++v) {
+    if (!by_score(v)) continue;
+    const Variation& variation = options_.variations[v];
+    const Tensor score = options_.step * variation.score(events).to(at::kDouble);
+    if (score.sizes() != events.weights.sizes()) {
+      throw Error(ErrorKind::usage, "a score of each event expected", variation.name);
+    }
+    for (std::size_t k = 0; k < samples_.size(); ++k) {
+      if (!concerns(variation, samples_[k])) continue;
+      const Tensor change = rows[k] * score;
+      rows.push_back(rows[k] + change);
+      rows.push_back(rows[k] - change);
+    }
+  }
+  return at::stack(rows);
+}
+
+PipelineImpl::Filled PipelineImpl::fill(const EventBatch& all, const Tensor& theta, bool hard,
+                                        bool scores) {
+  const EventBatch events = options_.region ? all.select(options_.region(all)) : all;
   const Tensor features =
       options_.features.empty() ? events.features : events.matrix(options_.features);
   Filled result;
   result.scores = histogram.is_empty() ? classifier->outputs(features, theta)
                                        : classifier->forward(features, theta);
-  std::vector<Tensor> rows;
-  for (const std::string& sample : samples_) {
-    rows.push_back(events.weights * of_process(events, sample).to(events.weights.scalar_type()));
-  }
-  Tensor weights = at::stack(rows);
+  Tensor weights = weight_rows(events, scores);
   if (!selection.is_empty()) {
     std::vector<std::string> columns;
     for (const CutOptions& cut : selection->options().cuts) columns.push_back(cut.column);
@@ -146,18 +196,33 @@ PipelineImpl::Filled PipelineImpl::fill(const EventBatch& events, const Tensor& 
   const SoftHistogramResult filled = histogram.is_empty()
                                          ? softmax_histogram->forward(result.scores, weights)
                                          : histogram->forward(result.scores, weights);
-  result.sums = hard ? at::stack({filled.hard.sumw, filled.hard.sumw2}, 1)
+  result.rows = hard ? at::stack({filled.hard.sumw, filled.hard.sumw2}, 1)
                      : at::stack({filled.sumw, filled.sumw2}, 1);
   return result;
 }
 
 Tensor PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta, bool hard,
                                 Filled& nominal) {
-  nominal = fill(events, theta, hard);
-  std::vector<Tensor> columns{nominal.sums};
-  for (const Variation& variation : options_.variations) {
+  const auto n_samples = static_cast<std::int64_t>(samples_.size());
+  nominal = fill(events, theta, hard, true);
+  const Tensor at_zero = nominal.rows.slice(0, 0, n_samples);
+  std::vector<Tensor> columns{at_zero};
+  std::int64_t next = n_samples;  // row of the next variation by score
+  for (std::size_t v = 0; v < options_.variations.size(); ++v) {
+    const Variation& variation = options_.variations[v];
+    if (by_score(v)) {
+      std::vector<Tensor> up, down;
+      for (std::int64_t k = 0; k < n_samples; ++k) {
+        const bool moves = concerns(variation, samples_[static_cast<std::size_t>(k)]);
+        up.push_back(nominal.rows[moves ? next++ : k]);
+        down.push_back(nominal.rows[moves ? next++ : k]);
+      }
+      columns.push_back(at::stack(up));
+      columns.push_back(at::stack(down));
+      continue;
+    }
     Tensor mask = at::zeros_like(events.process, at::kBool);
-    Tensor rows = at::zeros_like(nominal.sums, at::kBool);
+    Tensor rows = at::zeros_like(at_zero, at::kBool);
     for (std::size_t k = 0; k < samples_.size(); ++k) {
       if (!concerns(variation, samples_[k])) continue;
       mask = mask.logical_or(of_process(events, samples_[k]));
@@ -166,7 +231,7 @@ Tensor PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta, b
     // Only events that move go through the network again.
     const ShiftedEvents copies = shifted_copies(events.select(mask), variation, options_.step);
     for (const EventBatch& copy : {copies.up, copies.down}) {
-      columns.push_back(at::where(rows, fill(copy, theta, hard).sums, nominal.sums));
+      columns.push_back(at::where(rows, fill(copy, theta, hard, false).rows, at_zero));
     }
   }
   return at::stack(columns, 1);
@@ -184,9 +249,13 @@ Tensor PipelineImpl::hard_yields(const EventBatch& events, const Tensor& theta) 
 }
 
 Templates PipelineImpl::templates(const Tensor& yields) const {
+  return templates(yields, likelihood_.templates());
+}
+
+Templates PipelineImpl::templates(const Tensor& yields, const Templates& others) const {
   const Systematics& places = likelihood_.systematics();
   const ModelSpec& spec = likelihood_.spec();
-  Templates t = likelihood_.templates();
+  Templates t = others;
   for (std::size_t k = 0; k < samples_.size(); ++k) {
     const SampleSpec& sample = channel_->samples[k];
     const Tensor of_sample = yields[static_cast<std::int64_t>(k)];
@@ -211,7 +280,7 @@ Templates PipelineImpl::templates(const Tensor& yields) const {
       t.histosys_lo = replace_range(t.histosys_lo, range, at_one(column + 1));
     }
   }
-  if (!options_.loss.observed) {
+  if (!uses_observed_data(options_.loss)) {
     const Tensor expected = places.expected(likelihood_.initial(), t).detach();
     const Range bins{static_cast<std::int64_t>(channel_->first_bin),
                      static_cast<std::int64_t>(channel_->n_bins)};
@@ -223,8 +292,14 @@ Templates PipelineImpl::templates(const Tensor& yields) const {
 
 Tensor PipelineImpl::loss(const Tensor& yields) const {
   const Templates t = templates(yields);
-  Tensor value = options_.objective ? options_.objective(likelihood_, t) : figure_(t);
-  if (options_.one_sidedness == 0.0) return value;
+  const Tensor value = options_.objective ? options_.objective(likelihood_, t) : figure_(t);
+  const Tensor extra = penalty(yields);
+  return extra.defined() ? value + extra.to(value.device()) : value;
+}
+
+Tensor PipelineImpl::penalty(const Tensor& yields) const {
+  if (options_.one_sidedness == 0.0) return {};
+  Tensor value = at::zeros({}, yields.options());
   const Tensor expected = yields.select(1, 0).select(1, 0).sum(0);
   for (std::size_t k = 0; k < samples_.size(); ++k) {
     for (std::size_t v = 0; v < options_.variations.size(); ++v) {

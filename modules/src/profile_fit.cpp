@@ -5,7 +5,6 @@
 #include <ATen/ops/cholesky_inverse.h>
 #include <ATen/ops/cholesky_solve.h>
 #include <ATen/ops/diag.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
@@ -18,17 +17,15 @@
 #include "slalom/core/error.hpp"
 #include "slalom/core/model.hpp"
 #include "slalom/modules/autodiff.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
 namespace {
 
-using Numbers = std::vector<double>;
+using detail::to_tensor;
 
-Tensor to_tensor(const Numbers& values) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  return at::from_blob(const_cast<double*>(values.data()), {n}, at::kDouble).clone();
-}
+using Numbers = std::vector<double>;
 
 Numbers to_numbers(const Tensor& tensor) {
   const Tensor plain = tensor.detach().to(at::kCPU, at::kDouble).contiguous();
@@ -65,8 +62,7 @@ Tensor free_parameters(const FitResult& result) {
   for (std::size_t i = 0; i < result.parameters.size(); ++i) {
     if (!result.fixed[i] && !result.at_bound[i]) free.push_back(static_cast<std::int64_t>(i));
   }
-  const auto n = static_cast<std::int64_t>(free.size());
-  return n == 0 ? at::zeros({0}, at::kLong) : at::from_blob(free.data(), {n}, at::kLong).clone();
+  return to_tensor(free);
 }
 
 ProfileFit profile_fit(const Likelihood& likelihood, const Templates& templates, const Tensor& data,

@@ -9,9 +9,9 @@
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/diff.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/erfc.h>
 #include <ATen/ops/exp.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones_like.h>
@@ -29,6 +29,7 @@
 
 #include "check.hpp"
 #include "histogram_kernel.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
@@ -36,6 +37,7 @@ namespace {
 
 using detail::require;
 using detail::shape_of;
+using detail::to_tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
@@ -119,12 +121,16 @@ struct Inputs {
 };
 
 void check(const Tensor& x, const Tensor& weights, const Tensor& edges, const Tensor& bandwidth) {
-  require(x.dim() == 1, "[events] expected, found " + shape_of(x), "soft_histogram");
-  require(edges.dim() == 1 && edges.size(0) > 1, "edges " + shape_of(edges), "soft_histogram");
-  require(bandwidth.numel() == 1 || bandwidth.sizes() == edges.sizes(),
-          "bandwidths " + shape_of(bandwidth) + " for edges " + shape_of(edges), "soft_histogram");
-  require(weights.dim() >= 1 && weights.dim() <= 2 && weights.size(-1) == x.size(0),
-          "weights " + shape_of(weights) + " for events " + shape_of(x), "soft_histogram");
+  // Texts are made only where they are needed: this is called for every histogram of a training.
+  const auto refuse = [](const std::string& message) { require(false, message, "soft_histogram"); };
+  if (x.dim() != 1) refuse("[events] expected, found " + shape_of(x));
+  if (edges.dim() != 1 || edges.size(0) <= 1) refuse("edges " + shape_of(edges));
+  if (bandwidth.numel() != 1 && bandwidth.sizes() != edges.sizes()) {
+    refuse("bandwidths " + shape_of(bandwidth) + " for edges " + shape_of(edges));
+  }
+  if (weights.dim() < 1 || weights.dim() > 2 || weights.size(-1) != x.size(0)) {
+    refuse("weights " + shape_of(weights) + " for events " + shape_of(x));
+  }
 }
 
 Inputs prepare(const Tensor& x, const Tensor& weights, const Tensor& edges,
@@ -248,11 +254,7 @@ class FusedHistogram : public torch::autograd::Function<FusedHistogram> {
     ctx->set_materialize_grads(false);
     const detail::HistogramSums sums =
         detail::histogram_sums(flat(x, weights, edges, bandwidth, options_of(ctx)));
-    variable_list result = {sums.soft_sumw, sums.soft_sumw2, sums.hard_sumw, sums.hard_sumw2};
-    if (weights.dim() == 1) {
-      for (Tensor& tensor : result) tensor = tensor.squeeze(0);
-    }
-    return result;
+    return {sums.soft_sumw, sums.soft_sumw2, sums.hard_sumw, sums.hard_sumw2};
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& cotangents) {
@@ -266,10 +268,10 @@ class FusedHistogram : public torch::autograd::Function<FusedHistogram> {
     const Tensor &x = in[0], &weights = in[1], &edges = in[2], &bandwidth = in[3];
     const detail::HistogramInputs inputs = flat(x, weights, edges, bandwidth, options);
     detail::HistogramGradients g;
-    if (x.requires_grad()) g.x = at::zeros_like(inputs.x);
+    if (x.requires_grad()) g.x = at::empty_like(inputs.x);
     if (weights.requires_grad()) g.weights = at::zeros_like(inputs.weights);
     if (edges.requires_grad()) g.edges = at::zeros_like(inputs.edges);
-    if (bandwidth.requires_grad()) g.bandwidth = at::zeros_like(inputs.bandwidth);
+    if (bandwidth.requires_grad()) g.bandwidth = at::zeros_like(inputs.edges);
     const auto cotangent = [&](std::size_t i) {
       return cotangents[i].defined() ? cotangents[i].to(at::kDouble).contiguous() : Tensor();
     };
@@ -294,11 +296,17 @@ class FusedHistogram : public torch::autograd::Function<FusedHistogram> {
             static_cast<Flow>(ctx->saved_data["flow"].toInt()), false};
   }
 
+  static Tensor plain(const Tensor& tensor) { return tensor.to(at::kDouble).contiguous(); }
+
   static detail::HistogramInputs flat(const Tensor& x, const Tensor& weights, const Tensor& edges,
                                       const Tensor& bandwidth, const SmearingOptions& options) {
-    const Inputs in = prepare(x.detach(), weights.detach(), edges.detach(), bandwidth.detach());
-    return {in.x.contiguous(),         in.weights.contiguous(), in.edges.contiguous(),
-            in.bandwidth.contiguous(), options.kernel,          options.flow};
+    const bool known = x.scalar_type() == at::kFloat || x.scalar_type() == at::kDouble;
+    return {known ? x.contiguous() : x.to(at::kDouble).contiguous(),
+            plain(weights),
+            plain(edges),
+            plain(bandwidth).reshape({-1}),
+            options.kernel,
+            options.flow};
   }
 
   /// First derivatives that can be differentiated again.
@@ -354,12 +362,6 @@ SoftHistogramResult choose(const Histogram& soft, const Histogram& hard, bool tr
     result.sumw2 = hard.sumw2.detach() + (soft.sumw2 - soft.sumw2.detach());
   }
   return result;
-}
-
-Tensor to_tensor(const std::vector<double>& values) {
-  return at::from_blob(const_cast<double*>(values.data()),
-                       {static_cast<std::int64_t>(values.size())}, at::kDouble)
-      .clone();
 }
 
 void check(const AxisOptions& axis) {
@@ -443,7 +445,8 @@ Tensor SoftHistogramImpl::edges(std::size_t axis) const {
 }
 
 Tensor SoftHistogramImpl::bandwidth(std::size_t axis) const {
-  const Tensor bandwidths = bandwidths_.at(axis).to(at::kDouble) * annealing_;
+  const Tensor plain = bandwidths_.at(axis).to(at::kDouble);
+  const Tensor bandwidths = annealing_ == 1.0 ? plain : plain * annealing_;
   return moves(options_.axes[axis]) ? edge_bandwidth(bandwidths * at::diff(edges(axis)))
                                     : bandwidths;
 }

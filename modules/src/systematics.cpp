@@ -3,7 +3,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sqrt.h>
@@ -15,27 +14,18 @@
 
 #include "slalom/core/error.hpp"
 #include "slalom/modules/interpolation.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
 namespace {
 
+using detail::to_tensor;
+
 using Numbers = std::vector<double>;
 using Places = std::vector<std::int64_t>;
 
 constexpr at::ScalarType k_double = at::kDouble;
-
-Tensor to_tensor(const Numbers& values) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  if (values.empty()) return at::zeros({0}, k_double);
-  return at::from_blob(const_cast<double*>(values.data()), {n}, k_double).clone();
-}
-
-Tensor to_tensor(const Places& values) {
-  const auto n = static_cast<std::int64_t>(values.size());
-  if (values.empty()) return at::zeros({0}, at::kLong);
-  return at::from_blob(const_cast<std::int64_t*>(values.data()), {n}, at::kLong).clone();
-}
 
 std::int64_t signed_size(std::size_t n) { return static_cast<std::int64_t>(n); }
 
@@ -95,6 +85,8 @@ struct Systematics::Indices {
   Tensor staterror_parameter, staterror_entry_slot;               // [G], [E]
   Tensor staterror_row, staterror_uncertainty;                    // [E]
   Tensor shapesys_parameter, shapesys_row, shapesys_uncertainty;  // [T]
+  std::vector<bool> scale_follows;                                // [P]
+  bool any_scale_follows = false;
 };
 
 namespace {
@@ -154,6 +146,7 @@ Tensor replace_range(const Tensor& whole, const Range& range, const Tensor& part
                     std::to_string(part.numel()),
                 "template");
   }
+  if (range.size == whole.size(0)) return part.to(whole.options());
   const std::int64_t end = range.first + range.size;
   return at::cat({whole.slice(0, 0, range.first), part.to(whole.options()),
                   whole.slice(0, end, whole.size(0))});
@@ -217,6 +210,7 @@ Systematics::Systematics(const ModelSpec& spec) {
                                                               : 1.0);
   }
   x->scale = to_tensor(scale);
+  x->scale_follows.assign(spec.parameters.size(), false);
   Places staterror_parameter, slot, staterror_row, staterror_uncertainty;
   Places shapesys_parameter, shapesys_row, shapesys_uncertainty;
   for (const DerivedScale& d : derived_scales(spec)) {
@@ -226,6 +220,7 @@ Systematics::Systematics(const ModelSpec& spec) {
       staterror_row.push_back(d.rows[i]);
       staterror_uncertainty.push_back(d.uncertainties[i]);
     }
+    x->scale_follows[d.parameter] = x->any_scale_follows = true;
     (d.gaussian ? staterror_parameter : shapesys_parameter).push_back(signed_size(d.parameter));
     if (!d.gaussian) {
       shapesys_row.push_back(d.rows.front());
@@ -393,6 +388,33 @@ Tensor Systematics::constraint_scale(const Templates& t) const {
     scale = scale.index_copy(0, x.shapesys_parameter, ratio * ratio);
   }
   return scale;
+}
+
+void Systematics::put_constraint_scales(ModelSpec& spec) const {
+  if (!indices_->any_scale_follows) return;
+  const std::size_t n = spec.parameters.size();
+  Numbers total(n, 0.0), variance(n, 0.0);
+  for (const ChannelSpec& channel : spec.channels) {
+    for (const SampleSpec& sample : channel.samples) {
+      for (const BinwiseTerm& term : sample.binwise) {
+        if (!has_uncertainty(term)) continue;
+        for (std::size_t b = 0; b < channel.n_bins; ++b) {
+          total[term.parameters[b]] += sample.nominal[b];
+          variance[term.parameters[b]] += term.uncertainty[b] * term.uncertainty[b];
+        }
+      }
+    }
+  }
+  for (std::size_t i = 0; i < n; ++i) {
+    if (!indices_->scale_follows[i]) continue;
+    Parameter& p = spec.parameters[i];
+    const bool good = variance[i] > 0.0 && total[i] > 0.0;
+    if (p.constraint == ConstraintType::gaussian) {
+      p.sigma = good ? std::sqrt(variance[i]) / total[i] : 1.0;
+    } else {
+      p.tau = good ? total[i] * total[i] / variance[i] : 1.0;
+    }
+  }
 }
 
 Systematics Systematics::to(const at::Device& device) const {

@@ -321,6 +321,53 @@ TEST_CASE("data that move with the templates", "[core][sensitivity]") {
   }
 }
 
+TEST_CASE("an updated calculator is a new one to the last bit", "[core][sensitivity]") {
+  const Model model = model_of(all_modifiers(0.0, {53.0, 31.0, 22.0, 13.0}));
+  const std::size_t poi = *model.spec().poi;
+  // What steps change: yields, variations that come and go, widths, data.
+  const auto change = [](ModelSpec& spec, double x) {
+    slalom::SampleSpec& wide = spec.channels[1].samples[0];
+    for (double& y : wide.nominal) y *= 1.0 + 0.1 * x;
+    wide.histosys[0].hi[1] += 2.0 * x;
+    wide.normsys[0].hi = 1.05 + 0.1 * x;
+    wide.binwise[0].uncertainty[2] *= 1.2;
+    spec.channels[0].samples[0].normsys[0] = {spec.channels[0].samples[0].normsys[0].parameter,
+                                              x > 0.5 ? 1.0 : 1.04, x > 0.5 ? 1.0 : 0.97};
+    for (std::size_t p : spec.auxiliary) {
+      slalom::Parameter& parameter = spec.parameters[p];
+      if (parameter.sigma > 0.0) parameter.sigma *= 1.0 + 0.2 * x;
+      if (parameter.tau > 0.0) parameter.auxdata = parameter.tau *= 1.0 + 0.2 * x;
+    }
+    spec.observed[0] += 3.0 * x;
+  };
+  for (const bool asimov : {false, true}) {
+    SensitivityOptions options;
+    if (asimov) {
+      options.asimov_point = model.spec().initial();
+      options.asimov_point[poi] = 1.0;
+    }
+    SensitivityCalculator used(model, options);
+    ModelSpec spec = model.spec();
+    // 0.6 takes a variation away, which is not stored then; 0.2 brings it back.
+    for (const double x : {0.1, 0.6, 0.7, 0.2, 0.0}) {
+      used.update([&](ModelSpec& s) { change(s, x); });
+      change(spec, x);
+      SensitivityCalculator fresh(Model(spec), options);
+      for (const auto& [name, figure] : figures()) {
+        const Sensitivity a = figure(used), b = figure(fresh);
+        INFO(name << " at " << x << ": " << b.message);
+        CHECK(a.converged == b.converged);
+        CHECK(a.value == b.value);
+        CHECK(a.derivatives == b.derivatives);
+      }
+    }
+  }
+  CHECK(model.spec().channels[1].samples[0].nominal[0] == 40.0);  // not touched
+  SensitivityCalculator broken(model);
+  CHECK_THROWS_AS(broken.update([](ModelSpec& s) { s.channels[0].samples[0].nominal.clear(); }),
+                  slalom::Error);
+}
+
 TEST_CASE("one bin with an uncertain background has a closed form", "[core][sensitivity]") {
   // Without nuisance parameters: sigma^2 = n / s^2 at mu-hat = (n - b) / s.
   slalom::Workspace w;

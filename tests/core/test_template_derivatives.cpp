@@ -271,6 +271,9 @@ TEST_CASE("derivatives of rates by parameters", "[core][template_derivatives]") 
     below[i] -= 1e-5;
     CHECK_THAT(slopes[i], WithinAbs((sum(above) - sum(below)) / 2e-5, 1e-6));
   }
+  const slalom::RateDerivatives both = derivatives.rates(theta, weights);
+  CHECK(both.parameters == slopes);
+  CHECK(both.inputs == derivatives.expected(theta, weights));
 }
 
 TEST_CASE("a signal scaled to zero still has derivatives", "[core][template_derivatives]") {

@@ -11,6 +11,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <vector>
 
+#include "slalom/core/fit.hpp"
+#include "slalom/core/hypotest.hpp"
 #include "slalom/core/json.hpp"
 #include "slalom/core/patch.hpp"
 #include "slalom/core/random.hpp"
@@ -204,6 +206,114 @@ TEST_CASE("gradients are those of complete refits", "[modules][loss]") {
   }
 }
 
+TEST_CASE("figures of observed data are those of the tests, with their gradient",
+          "[modules][loss]") {
+  const slalom::ModelSpec spec = everything_model();
+  const Likelihood likelihood(spec);
+  const slalom::Model model(spec);
+  slalom::Fitter fitter(model);
+  slalom::AsymptoticCalculator reference(fitter);
+  const auto value = [&](Figure figure) {
+    return ProfileLoss(likelihood, options_of(figure))(likelihood.templates()).item<double>();
+  };
+  const slalom::DiscoveryTest discovery = reference.discovery();
+  REQUIRE(discovery.z > 0.5);
+  CHECK_THAT(value(Figure::observed_log_p0), WithinRel(discovery.log_p0, 1e-8));
+  CHECK_THAT(value(Figure::observed_minus_q0), WithinRel(-discovery.z * discovery.z, 1e-8));
+  CHECK_THAT(value(Figure::observed_log_cls), WithinRel(reference.test(1.0).log_cls, 1e-8));
+  CHECK_THAT(value(Figure::observed_upper_limit),
+             WithinRel(reference.upper_limit(0.05).observed, 1e-7));
+  for (const Figure figure : {Figure::observed_log_cls, Figure::observed_log_p0,
+                              Figure::observed_minus_q0, Figure::observed_upper_limit}) {
+    CHECK(uses_observed_data(options_of(figure)));
+    check_directions(spec, options_of(figure));
+    // And by the data themselves.
+    const ProfileLoss loss(likelihood, options_of(figure));
+    Templates t = likelihood.templates();
+    t.observed = t.observed.clone().requires_grad_(true);
+    loss(t).backward();
+    for (std::int64_t b = 0; b < t.observed.numel(); ++b) {
+      const auto at = [&](double step) {
+        Templates moved_data = likelihood.templates();
+        moved_data.observed = moved_data.observed.clone();
+        moved_data.observed[b] += step;
+        return loss(moved_data).item<double>();
+      };
+      const double h = 1e-2;
+      const double expected = (8.0 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12.0 * h);
+      CHECK_THAT(t.observed.grad()[b].item<double>(), WithinRel(expected, 1e-5));
+    }
+  }
+}
+
+TEST_CASE("a deficit has a discovery statistic of zero, and no gradient but a finite one",
+          "[modules][loss]") {
+  slalom::ModelSpec spec = everything_model();
+  spec.observed = {80.0, 72.0, 30.0, 18.0, 17.0};
+  const Likelihood likelihood(spec);
+  for (const Figure figure : {Figure::observed_log_p0, Figure::observed_minus_q0}) {
+    Templates t = as_leaves(likelihood.templates());
+    const Tensor value = ProfileLoss(likelihood, options_of(figure))(t);
+    value.backward();
+    CHECK_THAT(value.item<double>(),
+               WithinAbs(figure == Figure::observed_log_p0 ? -std::log(2.0) : 0.0, 1e-12));
+    CHECK(t.nominal.grad().abs().max().item<double>() == 0.0);
+  }
+}
+
+TEST_CASE("several hypotheses at once are each of them", "[modules][loss]") {
+  const Likelihood likelihood(everything_model());
+  const std::vector<double> mu = {0.6, 1.0, 1.7};
+  for (const Figure figure : {Figure::sigma, Figure::log_sigma, Figure::log_cls, Figure::log_p0,
+                              Figure::minus_z, Figure::observed_log_cls}) {
+    for (const bool observed : {false, true}) {
+      ProfileLossOptions options = options_of(figure);
+      options.observed = observed;
+      Templates all = as_leaves(likelihood.templates());
+      const Tensor values = ProfileLoss(likelihood, options)(all, mu);
+      REQUIRE(values.sizes() == at::IntArrayRef({3}));
+      const std::vector<double> weights = {0.2, -1.0, 3.0};
+      Tensor sum = at::zeros({}, at::kDouble);
+      Templates single = as_leaves(likelihood.templates());
+      Tensor reference = at::zeros({}, at::kDouble);
+      for (std::size_t k = 0; k < mu.size(); ++k) {
+        options.mu = mu[k];
+        const Tensor one = ProfileLoss(likelihood, options)(single);
+        INFO("figure " << static_cast<int>(figure) << " at " << mu[k]);
+        CHECK_THAT(values[static_cast<std::int64_t>(k)].item<double>(),
+                   WithinRel(one.item<double>(), 1e-9));
+        sum = sum + weights[k] * values[static_cast<std::int64_t>(k)];
+        reference = reference + weights[k] * one;
+      }
+      sum.backward();
+      reference.backward();
+      const auto left = inputs_of(all), right = inputs_of(single);
+      for (std::size_t i = 0; i < left.size(); ++i) {
+        const Tensor expected = right[i]->grad();
+        CHECK((left[i]->grad() - expected).abs().max().item<double>() <
+              1e-8 * (1e-3 + expected.abs().max().item<double>()));
+      }
+      // The whole vector against complete refits.
+      Templates direction = random_direction(likelihood.templates(), 5);
+      Templates leaves = as_leaves(likelihood.templates());
+      const ProfileLoss loss(likelihood, options);
+      const double found = along(loss(leaves, mu).sum(), leaves, direction);
+      const auto at = [&](double h) {
+        return loss(moved(likelihood.templates(), direction, h), mu).sum().item<double>();
+      };
+      const double h = 1e-4;
+      CHECK_THAT(found,
+                 WithinRel((8.0 * (at(h) - at(-h)) - (at(2 * h) - at(-2 * h))) / (12.0 * h), 1e-5));
+    }
+  }
+  using slalom::test::check_fails;
+  const Templates t = likelihood.templates();
+  check_fails(slalom::ErrorKind::usage, "loss", "does not depend on mu",
+              [&] { ProfileLoss(likelihood, options_of(Figure::upper_limit))(t, {1.0}); });
+  check_fails(slalom::ErrorKind::usage, "loss", "no hypothesis",
+              [&] { ProfileLoss(likelihood, options_of(Figure::sigma))(t, {}); });
+}
+
 TEST_CASE("gradients by all templates of published likelihoods are those of refits",
           "[modules][loss]") {
   SLALOM_REQUIRE_DATA("workspaces/agc/agc_34par.json");
@@ -215,6 +325,36 @@ TEST_CASE("gradients by all templates of published likelihoods are those of refi
     check_directions(sbottom, options_of(figure), 1e-5);
     if (figure == Figure::sigma || figure == Figure::log_p0) {
       check_directions(published("agc/agc_34par.json"), options_of(figure), 1e-6);
+    }
+  }
+}
+
+TEST_CASE("a loss does not depend on what it was asked before", "[modules][loss]") {
+  const Likelihood likelihood(everything_model());
+  for (const Figure figure : {Figure::log_sigma, Figure::log_cls, Figure::upper_limit}) {
+    for (const bool observed : {false, true}) {
+      ProfileLossOptions options = options_of(figure);
+      options.observed = observed;
+      const ProfileLoss used(likelihood, options);
+      for (std::uint64_t step = 0; step < 4; ++step) {
+        Templates direction = random_direction(likelihood.templates(), step);
+        const Templates plain = moved(likelihood.templates(), direction, step == 2 ? 0.0 : 0.02);
+        Templates a = as_leaves(plain), b = as_leaves(plain);
+        const Tensor x = used(a), y = ProfileLoss(likelihood, options)(b);
+        x.backward();
+        y.backward();
+        CHECK(x.item<double>() == y.item<double>());
+        const auto left = inputs_of(a), right = inputs_of(b);
+        for (std::size_t i = 0; i < left.size(); ++i) {
+          CHECK(at::equal(left[i]->grad(), right[i]->grad()));
+        }
+      }
+      // Templates that are refused leave nothing behind.
+      Templates bad = likelihood.templates();
+      bad.nominal = bad.nominal / 0.0;
+      CHECK_THROWS_AS(used(bad), slalom::Error);
+      const double after = used(likelihood.templates()).item<double>();
+      CHECK(after == ProfileLoss(likelihood, options)(likelihood.templates()).item<double>());
     }
   }
 }

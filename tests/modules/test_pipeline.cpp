@@ -221,6 +221,81 @@ TEST_CASE("what is published is the model of the hard templates", "[modules][pip
       WithinRel(sigma, 1e-6));
 }
 
+TEST_CASE("a variation by its score is nominal plus and minus the score's yields",
+          "[modules][pipeline]") {
+  const EventBatch events = blobs(100, 7);
+  const auto slope = [](const EventBatch& of) { return 0.3 * of.column("x") - 0.1; };
+  const auto make = [&](slalom::Variation variation, slalom::SlopeMethod method, double step) {
+    variation.processes = {"background"};
+    PipelineOptions options;
+    options.variations = {variation};
+    options.slopes = {method};
+    options.step = step;
+    return Pipeline(workspace(), slalom::as_classifier(network().ptr()), cut(), histogram(),
+                    options);
+  };
+  const auto largest = [](const Tensor& a, const Tensor& b) {
+    return (a - b).abs().max().item<double>() / b.abs().max().item<double>();
+  };
+  using slalom::SlopeMethod;
+  // Equal to copies where weights are linear in the parameter: soft, hard, and in the gradient.
+  Pipeline score = make(slalom::linear_reweighting("energy_scale", slope), SlopeMethod::score, 0.7);
+  Pipeline copies =
+      make(slalom::linear_reweighting("energy_scale", slope), SlopeMethod::copies, 0.7);
+  CHECK(largest(score->yields(events), copies->yields(events)) < 1e-13);
+  CHECK(largest(score->hard_yields(events), copies->hard_yields(events)) < 1e-13);
+  const Tensor y = score->yields(events), h = score->hard_yields(events);
+  CHECK((y.select(1, 1) - y.select(1, 2)).abs().max().item<double>() > 1.0);  // not trivially
+  CHECK(at::equal(y[1][1], y[1][0]));  // signal is not concerned
+  CHECK(at::equal(h[1][1], h[1][0]));
+  copies->forward(events).loss.backward();
+  const std::vector<Tensor> expected = take_gradients(copies);
+  std::vector<EventBatch> batches;  // by two passes, in parts
+  for (const std::int64_t first : {0, 70, 140}) {
+    Tensor mask = at::zeros({events.size()}, at::kBool);
+    mask.slice(0, first, std::min<std::int64_t>(first + 70, events.size())).fill_(true);
+    batches.push_back(events.select(mask));
+  }
+  score->backward(batches);
+  const std::vector<Tensor> found = take_gradients(score);
+  for (std::size_t p = 0; p < found.size(); ++p) CHECK(largest(found[p], expected[p]) < 1e-11);
+  // Weights that are not: the templates at +-1 meet in the limit of small steps.
+  const auto hi = [&](SlopeMethod method, double step) {
+    Pipeline p = make(slalom::exponential_reweighting("energy_scale", slope), method, step);
+    return p->templates(p->hard_yields(events)).histosys_hi;
+  };
+  const Tensor limit = hi(SlopeMethod::score, 1.0);
+  const double far = largest(hi(SlopeMethod::copies, 1e-2), limit),
+               near = largest(hi(SlopeMethod::copies, 1e-4), limit);
+  CHECK(near < 1e-4);
+  CHECK_THAT(near / far, WithinRel(1e-2, 0.02));  // of first order in the step
+}
+
+TEST_CASE("variations by score and by copies share a pipeline", "[modules][pipeline]") {
+  // Two nuisances in the model; the one by copies must not take the rows of the other.
+  slalom::Json document = slalom::read_json(std::string(SLALOM_SOURCE_DIR) +
+                                            "/workflows/examples/blobs/workspace.json");
+  slalom::Json tilt = document["channels"][0]["samples"][0]["modifiers"][0];
+  tilt["name"] = "tilt";
+  for (const std::size_t k : {0U, 1U})
+    document["channels"][0]["samples"][k]["modifiers"].push_back(tilt);
+  const auto slope = [](const EventBatch& of) { return 0.2 * of.column("y"); };
+  PipelineOptions options = options_with_scale();
+  options.variations.insert(options.variations.begin(), slalom::linear_reweighting("tilt", slope));
+  options.slopes = {slalom::SlopeMethod::score, slalom::SlopeMethod::copies};
+  const auto make = [&] {
+    return Pipeline(slalom::parse_workspace(document), slalom::as_classifier(network().ptr()),
+                    nullptr, histogram(), options);
+  };
+  const EventBatch events = blobs(60, 8);
+  Pipeline mixed = make();
+  options.slopes = {};
+  Pipeline plain = make();
+  const Tensor a = mixed->yields(events), b = plain->yields(events);
+  CHECK(a.sizes() == at::IntArrayRef({2, 5, 2, 4}));
+  CHECK((a - b).abs().max().item<double>() < 1e-12 * b.abs().max().item<double>());
+}
+
 TEST_CASE("a training improves the hard result, and its memory does not grow",
           "[modules][pipeline]") {
   const EventBatch events = blobs(1000, 5), few = blobs(50, 5), other = blobs(2000, 6);
@@ -254,6 +329,16 @@ TEST_CASE("pipelines that do not fit together are refused", "[modules][pipeline]
   unknown.variations[0].name = "nothing";
   check_fails(slalom::ErrorKind::model, "nothing", "no sample has a histosys",
               [&] { build(unknown, histogram()); });
+  PipelineOptions no_score = options_with_scale();
+  no_score.slopes = {slalom::SlopeMethod::score};
+  check_fails(slalom::ErrorKind::usage, "energy_scale", "no score",
+              [&] { build(no_score, histogram()); });
+  no_score.slopes = {slalom::SlopeMethod::automatic};
+  check_fails(slalom::ErrorKind::usage, "energy_scale", "copies or score",
+              [&] { build(no_score, histogram()); });
+  no_score.slopes = {slalom::SlopeMethod::copies, slalom::SlopeMethod::copies};
+  check_fails(slalom::ErrorKind::usage, "slopes", "one for each variation",
+              [&] { build(no_score, histogram()); });
   PipelineOptions elsewhere;
   elsewhere.channel = "sr";
   check_fails(slalom::ErrorKind::model, "pipeline", "no channel named",

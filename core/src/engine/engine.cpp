@@ -42,9 +42,22 @@ class Compiler {
 
   void run() {
     check();
+    note_acting(e_.acting);
     place_parameters();
     for (const ChannelSpec& channel : spec_.channels) add_channel(channel);
     finish();
+    fill();
+  }
+
+  /// See Engine::refill().
+  bool rerun() {
+    check();
+    std::vector<bool> acting;
+    acting.reserve(e_.acting.size());
+    note_acting(acting);
+    if (acting != e_.acting) return false;
+    fill();
+    return true;
   }
 
  private:
@@ -257,11 +270,20 @@ class Compiler {
     number_slots(others, c);
   }
 
+  /// Which variations have an effect: the others are not stored.
+  void note_acting(std::vector<bool>& acting) const {
+    for (const ChannelSpec& channel : spec_.channels) {
+      for (const SampleSpec& sample : channel.samples) {
+        for (const HistosysTerm& t : sample.histosys) acting.push_back(acts(t, sample));
+        for (const NormsysTerm& t : sample.normsys) acting.push_back(acts(t));
+      }
+    }
+  }
+
   void add_row(const SampleSpec& sample, const ChannelLayout& c, std::ptrdiff_t group) {
     Row row{};
     row.group = group;
     row.offset = e_.nominal.size();
-    e_.nominal.insert(e_.nominal.end(), sample.nominal.begin(), sample.nominal.end());
     e_.nominal.resize(row.offset + c.nb, 0.0);
     row.coefficients = e_.coefficients.size();
     if (c.narrow) {
@@ -284,43 +306,35 @@ class Compiler {
       const std::size_t p = shared_index(term.parameter);
       e_.histosys_param.push_back(p);
       e_.histosys_slot.push_back(slot_of_[p]);
-      const std::size_t begin = e_.coefficients.size();
-      e_.coefficients.resize(begin + 2 * c.nb, 0.0);
-      for (std::size_t b = 0; b < c.n_bins; ++b) {
-        e_.coefficients[begin + b] = half_difference(term, b);
-        e_.coefficients[begin + c.nb + b] = asymmetry(term, sample, b);
-      }
+      e_.coefficients.resize(e_.coefficients.size() + 2 * c.nb, 0.0);
       ++row.n_histosys;
       ++n_sums_;
     }
   }
 
   void add_narrow_coefficients(const SampleSpec& sample, const ChannelLayout& c) {
-    const std::size_t begin = e_.coefficients.size();
-    e_.coefficients.resize(begin + 2 * c.n_bins * c.n_histosys, 0.0);
+    e_.coefficients.resize(e_.coefficients.size() + 2 * c.n_bins * c.n_histosys, 0.0);
     for (const HistosysTerm& term : sample.histosys) {
-      if (!acts(term, sample)) continue;
-      const std::size_t slot = slot_of_[shared_index(term.parameter)];
-      for (std::size_t b = 0; b < c.n_bins; ++b) {
-        e_.coefficients[begin + 2 * b * c.n_histosys + slot] += half_difference(term, b);
-        e_.coefficients[begin + (2 * b + 1) * c.n_histosys + slot] += asymmetry(term, sample, b);
-      }
+      if (acts(term, sample)) e_.narrow_slot.push_back(slot_of_[shared_index(term.parameter)]);
     }
   }
 
-  void add_entry(std::size_t param, std::size_t slot, const double (&poly)[7], double limit,
-                 double log_hi, double log_lo) {
-    const std::size_t i = e_.entry_param.size();
-    const std::size_t lane = i % k_lanes;
-    if (lane == 0) e_.entry_poly.resize(e_.entry_poly.size() + 7 * k_lanes, 0.0);
-    for (std::size_t k = 0; k < 7; ++k) {
-      e_.entry_poly[7 * (i - lane) + k * k_lanes + lane] = poly[k];
+  void add_entry(std::size_t param, std::size_t slot) {
+    if (e_.entry_param.size() % k_lanes == 0) {
+      e_.entry_poly.resize(e_.entry_poly.size() + 7 * k_lanes, 0.0);
     }
     e_.entry_param.push_back(param);
     e_.entry_slot.push_back(slot);
-    e_.entry_limit.push_back(limit);
-    e_.entry_log_hi.push_back(log_hi);
-    e_.entry_log_lo.push_back(log_lo);
+    e_.entry_limit.push_back(k_infinity);
+    e_.entry_log_hi.push_back(0.0);
+    e_.entry_log_lo.push_back(0.0);
+  }
+
+  void set_polynomial(std::size_t entry, const double (&poly)[7]) {
+    const std::size_t lane = entry % k_lanes;
+    for (std::size_t k = 0; k < 7; ++k) {
+      e_.entry_poly[7 * (entry - lane) + k * k_lanes + lane] = poly[k];
+    }
   }
 
   void add_entries(const SampleSpec& sample, Row& row) {
@@ -328,18 +342,16 @@ class Compiler {
     for (const NormsysTerm& term : sample.normsys) {
       if (!acts(term)) continue;
       const std::size_t p = shared_index(term.parameter);
-      double poly[7] = {1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
-      const bool code4 = spec_.normsys_code == NormsysCode::code4;
-      const double log_hi = std::log(term.hi), log_lo = std::log(term.lo);
-      if (code4) code4_polynomial(term.hi, term.lo, log_hi, log_lo, poly);
-      add_entry(p, slot_of_[p], poly, code4 ? 1.0 : 0.0, log_hi, log_lo);
+      add_entry(p, slot_of_[p]);
     }
     for (const FactorTerm& term : sample.factors) {
       const std::size_t p = shared_index(term.parameter);
-      add_entry(p, slot_of_[p], {0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0}, k_infinity, 0.0, 0.0);
+      add_entry(p, slot_of_[p]);
+      set_polynomial(e_.entry_param.size() - 1, {0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0});
     }
     while (e_.entry_param.size() % k_lanes != 0) {
-      add_entry(0, 0, {1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0}, k_infinity, 0.0, 0.0);
+      add_entry(0, 0);
+      set_polynomial(e_.entry_param.size() - 1, {1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0});
     }
     row.entry_end = e_.entry_param.size();
   }
@@ -372,16 +384,79 @@ class Compiler {
     e_.n_coefficients = e_.coefficients.size();
     e_.shared_weight.assign(m.ld, 0.0);
     e_.shared_tau.assign(m.ld, 0.0);
-    for (std::size_t i = 0; i < m.n_shared; ++i) {
+    set_pointers();
+  }
+
+  // --- numbers, once everything has its place
+
+  void fill() {
+    next_narrow_slot_ = 0;
+    for (std::size_t i = 0; i < spec_.channels.size(); ++i) {
+      const ChannelLayout& c = e_.channels[i];
+      for (std::size_t k = 0; k < spec_.channels[i].samples.size(); ++k) {
+        fill_row(spec_.channels[i].samples[k], c, e_.rows[c.row_begin + k]);
+      }
+    }
+    for (std::size_t i = 0; i < e_.shared.size(); ++i) {
       const Parameter& p = spec_.parameters[e_.shared[i]];
       if (p.constraint == ConstraintType::gaussian) e_.shared_weight[i] = 1.0 / (p.sigma * p.sigma);
       if (p.constraint == ConstraintType::poisson) e_.shared_tau[i] = p.tau;
     }
+    e_.gaussian_constant = 0.0;
     for (const Parameter& p : spec_.parameters) {
       if (p.constraint != ConstraintType::gaussian) continue;
       e_.gaussian_constant += std::log(p.sigma) + 0.5 * std::log(2.0 * std::numbers::pi);
     }
-    set_pointers();
+  }
+
+  void fill_row(const SampleSpec& sample, const ChannelLayout& c, const Row& row) {
+    std::copy(sample.nominal.begin(), sample.nominal.end(), e_.nominal.data() + row.offset);
+    double* coefficients = e_.coefficients.data() + row.coefficients;
+    if (c.narrow) {
+      std::fill_n(coefficients, 2 * c.n_bins * c.n_histosys, 0.0);
+      fill_narrow(sample, c, coefficients);
+    } else {
+      fill_wide(sample, c, coefficients);
+    }
+    fill_normsys(sample, row);
+  }
+
+  static void fill_wide(const SampleSpec& sample, const ChannelLayout& c, double* to) {
+    for (const HistosysTerm& term : sample.histosys) {
+      if (!acts(term, sample)) continue;
+      for (std::size_t b = 0; b < c.n_bins; ++b) {
+        to[b] = half_difference(term, b);
+        to[c.nb + b] = asymmetry(term, sample, b);
+      }
+      to += 2 * c.nb;
+    }
+  }
+
+  void fill_narrow(const SampleSpec& sample, const ChannelLayout& c, double* to) {
+    for (const HistosysTerm& term : sample.histosys) {
+      if (!acts(term, sample)) continue;
+      const std::size_t slot = e_.narrow_slot[next_narrow_slot_++];
+      for (std::size_t b = 0; b < c.n_bins; ++b) {
+        to[2 * b * c.n_histosys + slot] += half_difference(term, b);
+        to[(2 * b + 1) * c.n_histosys + slot] += asymmetry(term, sample, b);
+      }
+    }
+  }
+
+  void fill_normsys(const SampleSpec& sample, const Row& row) {
+    const bool code4 = spec_.normsys_code == NormsysCode::code4;
+    std::size_t entry = row.entry_begin;
+    for (const NormsysTerm& term : sample.normsys) {
+      if (!acts(term)) continue;
+      double poly[7] = {1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0};
+      const double log_hi = std::log(term.hi), log_lo = std::log(term.lo);
+      if (code4) code4_polynomial(term.hi, term.lo, log_hi, log_lo, poly);
+      set_polynomial(entry, poly);
+      e_.entry_limit[entry] = code4 ? 1.0 : 0.0;
+      e_.entry_log_hi[entry] = log_hi;
+      e_.entry_log_lo[entry] = log_lo;
+      ++entry;
+    }
   }
 
   void set_pointers() {
@@ -417,6 +492,7 @@ class Compiler {
   std::vector<std::size_t> slot_of_;  ///< of each shared parameter in the channel at hand
   std::size_t n_bins_padded_ = 0;
   std::size_t n_sums_ = 0;
+  std::size_t next_narrow_slot_ = 0;
 };
 
 }  // namespace
@@ -435,6 +511,8 @@ double stirling_remainder(double n) {
 Engine::Engine(ModelSpec model_spec) : spec(std::move(model_spec)), kernels(&detail::kernels()) {
   Compiler(*this).run();
 }
+
+bool Engine::refill() { return Compiler(*this).rerun(); }
 
 EngineState::EngineState(const Engine& e, bool second_order) : engine(e) {
   const EngineArrays& m = e.arrays;
@@ -497,8 +575,12 @@ EngineState::EngineState(const Engine& e, bool second_order) : engine(e) {
   }
   row_factors.resize(m.max_rows);
   arrays.row_factors = row_factors.data();
+  refresh();
+}
+
+void EngineState::refresh() {
   reset_local_bounds();
-  set_data(e.spec.data());
+  set_data(engine.spec.data());
 }
 
 void EngineState::reset_local_bounds() {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/engine_types.hpp"
-#include "slalom/core/model_spec.hpp"
+#include "slalom/core/model.hpp"
 
 /// \file
 /// Owners of the flat arrays of engine_types.hpp.
@@ -54,6 +54,12 @@ struct Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  /// Puts the numbers of `spec`, which were changed in place, where they belong: bit for bit the
+  /// result of compiling anew. \return false, with nothing changed, if the layout would be another:
+  /// variations without an effect are not stored, and now others have none
+  /// \throws Error (model) for a specification that is not consistent
+  bool refill();
+
   ModelSpec spec;
   const Kernels* kernels;
   EngineArrays arrays{};
@@ -63,8 +69,10 @@ struct Engine {
   std::vector<std::size_t> local_bin;  ///< padded bin of each local one
   std::vector<ChannelLayout> channels;
   std::vector<Row> rows;
-  double gaussian_constant = 0.0;  ///< sum of log(sigma sqrt(2 pi)) of all constraints
-  std::size_t n_coefficients = 0;  ///< template coefficients read by one evaluation
+  std::vector<bool> acting;  ///< which histosys and normsys have an effect, in the order of `spec`
+  std::vector<std::size_t> narrow_slot;  ///< of each stored histosys of a narrow channel
+  double gaussian_constant = 0.0;        ///< sum of log(sigma sqrt(2 pi)) of all constraints
+  std::size_t n_coefficients = 0;        ///< template coefficients read by one evaluation
   /// Doubles needed for the scratch arrays of the largest channel.
   std::size_t jacobian_size = 0;
   std::size_t product_rows_size = 0;
@@ -76,6 +84,9 @@ struct Engine {
   std::vector<Binwise> binwise;
   std::vector<LocalKind> local_kind;
 };
+
+/// The engine of a model that nobody else reads, for Engine::refill().
+Engine& exclusive_engine(Model& model);
 
 /// Scratch memory and data of one evaluator.
 struct EngineState {
@@ -93,6 +104,8 @@ struct EngineState {
 
   /// Replaces the data. \throws Error (model)
   void set_data(std::span<const double> values);
+  /// After Engine::refill(): widths, bounds and data are those of the model again.
+  void refresh();
   /// Local bounds as the model has them: fixed ones are held at their initial value.
   void reset_local_bounds();
   /// Distributes parameters [P] to shared and local ones.

@@ -23,6 +23,7 @@
 #include "slalom/modules/diagnostics.hpp"     // guards against gaming
 #include "slalom/modules/batching.hpp"        // exact gradients from mini-batches
 #include "slalom/modules/pipeline.hpp"        // all of it in one module
+#include "slalom/modules/joint_pipeline.hpp"  // control and signal regions together
 #include "slalom/modules/schedule.hpp"        // values that change during training
 #include "slalom/modules/autodiff.hpp"        // gradients, Jacobians, Hessians
 #include "slalom/modules/distributions.hpp"   // log-probabilities

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -62,6 +63,16 @@ class SensitivityCalculator {
   SensitivityCalculator(SensitivityCalculator&&) noexcept;
   /// Takes over the state of another calculator.
   SensitivityCalculator& operator=(SensitivityCalculator&&) noexcept;
+
+  /// Changes numbers of the model: templates, variations, widths and data, not what acts on what.
+  /// Then everything is as if the calculator were a new one for the changed specification, to the
+  /// last bit, but the model is not compiled again where it need not be.
+  /// \param change gets the specification, to change in place; if it throws, the calculator must
+  ///   be updated again before it is used
+  /// \throws Error (model) for a specification that is not consistent
+  void update(const std::function<void(ModelSpec&)>& change);
+  /// The model, with all updates.
+  const Model& model() const;
 
   /// The inputs that the derivatives belong to.
   const TemplateDerivatives& templates() const;

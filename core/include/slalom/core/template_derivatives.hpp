@@ -46,6 +46,12 @@ struct LogpdfCurvature {
   std::vector<double> parameters;  ///< of d log L / d theta [P]
 };
 
+/// Derivatives of a weighted sum of expected main data.
+struct RateDerivatives {
+  std::vector<double> inputs;      ///< by inputs [I]
+  std::vector<double> parameters;  ///< by parameters [P]
+};
+
 /// Derivatives with respect to all inputs of a model.
 ///
 /// The widths of constraints are inputs of their own: that the width of a staterror follows from
@@ -83,6 +89,8 @@ class TemplateDerivatives {
   /// sum_b u_b d rate_b / d theta [P], for weights u [B] of the expected main data.
   std::vector<double> expected_by_parameters(std::span<const double> parameters,
                                              std::span<const double> weights) const;
+  /// Both at once.
+  RateDerivatives rates(std::span<const double> parameters, std::span<const double> weights) const;
 
  private:
   Model model_;

@@ -57,6 +57,8 @@ class Likelihood {
   /// their uncertainty are held at 1, as pyhf holds them.
   /// \throws Error (model) for templates that are not finite
   ModelSpec with_templates(const Templates& templates) const;
+  /// The same in place. \param spec spec(), or what with_templates() made of it
+  void put_templates(const Templates& templates, ModelSpec& spec) const;
 
   /// The same on another device.
   Likelihood to(const at::Device& device) const;
@@ -68,6 +70,7 @@ class Likelihood {
   Tensor auxdata_;        // [A]
   Tensor follows_scale_;  // auxdata that are the factor of their constraint [A]
   Tensor initial_;
+  std::vector<bool> auxdata_follow_;  // the values of follows_scale_
 };
 
 /// The workspace with the values of `templates` in the place of its own, written to full precision:

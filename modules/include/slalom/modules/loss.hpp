@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "slalom/core/fit.hpp"
 #include "slalom/core/hypotest.hpp"
@@ -27,6 +28,11 @@ enum class Figure {
   log_p0,       ///< median expected log p0 for data with the signal mu
   minus_z,      ///< minus the median significance of the same; no derivative at 0
   upper_limit,  ///< median expected upper limit on mu
+  // Of the observed data, Templates::observed, which may be a node as well.
+  observed_log_cls,      ///< log CLs at mu
+  observed_log_p0,       ///< log p0; 0 derivative where q0 = 0
+  observed_minus_q0,     ///< minus the discovery statistic q0, likewise
+  observed_upper_limit,  ///< upper limit on mu
 };
 
 /// Settings of a profile loss.
@@ -34,13 +40,17 @@ struct ProfileLossOptions {
   Figure figure = Figure::log_sigma;  ///< what is optimised
   double mu = 1.0;                    ///< the signal of the Asimov data, or the one tested
   double n_sigma = 0.0;               ///< log_cls, upper_limit: band instead of the median
-  double level = 0.05;                ///< upper_limit: value of CLs there
-  TestStatistic statistic = TestStatistic::qtilde;  ///< log_cls, upper_limit
+  double level = 0.05;                ///< upper limits: value of CLs there
+  TestStatistic statistic = TestStatistic::qtilde;  ///< CLs, upper limits
   /// Asimov data at the fit to the observed data; if not, at the initial values of all nuisance
-  /// parameters, which is what training on simulation means.
+  /// parameters, which is what training on simulation means. Figures of the observed data always
+  /// take the former.
   bool observed = false;
   FitOptions fit{};  ///< held and floating parameters of all fits
 };
+
+/// Whether the figure hangs on the observed data.
+bool uses_observed_data(const ProfileLossOptions& options);
 
 /// A figure of merit as one node of a graph.
 class ProfileLoss {
@@ -54,12 +64,20 @@ class ProfileLoss {
   ///   for second derivatives throws in the backward pass
   Tensor operator()(const Templates& templates) const;
 
+  /// The figure for several hypotheses at once, in place of ProfileLossOptions::mu: [K], with the
+  /// gradient of each. What they have in common - Asimov data without a signal, the free fit of
+  /// the observed data - is fitted once.
+  /// \throws Error (usage) for a figure that does not depend on mu; otherwise as above
+  Tensor operator()(const Templates& templates, const std::vector<double>& mu) const;
+
   /// The settings.
   const ProfileLossOptions& options() const;
 
  private:
   struct Plan;
+  struct Request;
   struct Node;
+  Tensor apply(const Templates& templates, const Request& request) const;
   std::shared_ptr<const Plan> plan_;
 };
 

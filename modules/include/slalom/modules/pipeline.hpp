@@ -27,15 +27,23 @@
 /// hard bins. Samples of a workspace are filled with the process of their name; the histosys of a
 /// variation's name is filled with its up and down copies, a staterror with the root of the sums of
 /// squared weights. Everything else of the workspace stays as it is.
+///
+/// A variation whose score is known needs no copies: its templates are nominal +- the yields of the
+/// events with weights times score (SlopeMethod::score), from the same pass through the network.
 namespace slalom {
 
 /// What of the events the pipeline uses, and what it makes small.
 struct PipelineOptions {
   std::string channel = {};                ///< that is filled; empty: the first of the workspace
   std::vector<std::string> features = {};  ///< columns for the classifier; empty: all
+  /// Which events [n, boolean] the channel is filled with, asked of nominal and of shifted events,
+  /// which may so come and go; empty: all. A hard choice: what is to be learned is a Selection.
+  std::function<Tensor(const EventBatch&)> region = {};
   std::vector<Variation> variations = {};  ///< nuisances that act on events
   double step = 1.0;                       ///< of shifted copies; their effect is divided by it
-  ProfileLossOptions loss = {};            ///< the figure of merit
+  /// How each variation becomes up and down templates; empty: by copies, all of them.
+  std::vector<SlopeMethod> slopes = {};
+  ProfileLossOptions loss = {};  ///< the figure of merit
   /// Factor of one_sidedness_penalty(), for each histosys that is filled, added to the loss.
   double one_sidedness = 0.0;
   /// Another loss in place of the figure of merit.
@@ -45,8 +53,8 @@ struct PipelineOptions {
 
 /// What came out of each stage.
 struct PipelineResult {
-  Tensor scores;      ///< of the nominal events, [n] or [n, K]
-  Tensor efficiency;  ///< soft efficiency of cuts [n]; undefined without cuts
+  Tensor scores;      ///< of the nominal events (in the region), [n] or [n, K]
+  Tensor efficiency;  ///< their soft efficiency of cuts [n]; undefined without cuts
   Tensor yields;      ///< sums of weights and of squared weights, [samples, 1 + 2 variations, 2, B]
   Tensor hard_yields;        ///< the same with hard cuts and bins, no graph
   Templates templates;       ///< the model's, with soft histograms
@@ -54,13 +62,17 @@ struct PipelineResult {
   Tensor loss;               ///< of the soft templates
 };
 
+/// A region for PipelineOptions: events with this value in a column.
+std::function<Tensor(const EventBatch&)> column_region(std::string column, double value);
+
 /// All stages. Sub-modules are registered: parameters() are those of network, cuts and edges.
 class PipelineImpl : public torch::nn::Module {
  public:
   /// \param workspace the statistical model; yields of what is filled are place holders
   /// \param selection may be null: no cuts. A cut on the column "score" is one on the score.
   /// \throws Error (model) for a channel that is not there or has another number of bins, or a
-  ///   variation without a histosys in any filled sample
+  ///   variation without a histosys in any filled sample; Error (usage) for `slopes` of another
+  ///   number than the variations, a missing score, or SlopeMethod::automatic
   PipelineImpl(Workspace workspace, Classifier classifier, Selection selection,
                SoftHistogram histogram, PipelineOptions options = {});
   /// With softmax bins: as many as the classifier has outputs.
@@ -80,8 +92,12 @@ class PipelineImpl : public torch::nn::Module {
   /// The model's templates with yields in their places. The observed data of the channel become
   /// those expected at the initial values, unless the figure of merit is that of observed data.
   Templates templates(const Tensor& yields) const;
+  /// The same with `others` in the places that the channel does not fill.
+  Templates templates(const Tensor& yields, const Templates& others) const;
   /// The loss of yields.
   Tensor loss(const Tensor& yields) const;
+  /// What PipelineOptions::one_sidedness adds to it; undefined if that is 0.
+  Tensor penalty(const Tensor& yields) const;
 
   /// The exact gradient of the loss of all batches together, added to `.grad` of the parameters,
   /// with the memory of one batch. \returns the loss. See two_pass_backward()
@@ -95,6 +111,10 @@ class PipelineImpl : public torch::nn::Module {
 
   /// The statistical model.
   const Likelihood& likelihood() const { return likelihood_; }
+  /// As given.
+  const Workspace& workspace() const { return workspace_; }
+  /// Name of the channel that is filled.
+  const std::string& channel() const { return channel_->name; }
   /// Names of the channel's samples, all of which are filled, in the order of the yields.
   const std::vector<std::string>& samples() const { return samples_; }
   /// As given.
@@ -109,7 +129,9 @@ class PipelineImpl : public torch::nn::Module {
  private:
   struct Filled;
   void prepare();
-  Filled fill(const EventBatch& events, const Tensor& theta, bool hard);
+  bool by_score(std::size_t variation) const;
+  Tensor weight_rows(const EventBatch& events, bool scores) const;
+  Filled fill(const EventBatch& events, const Tensor& theta, bool hard, bool scores);
   Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal);
 
   Workspace workspace_;

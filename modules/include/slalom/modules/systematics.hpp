@@ -82,6 +82,9 @@ class Systematics {
   /// sqrt(sum u^2) / sum nominal, those of shapesys as (nominal / u)^2, unless the measurement
   /// configures other values.
   Tensor constraint_scale(const Templates& templates) const;
+  /// The same from yields and uncertainties in a specification of the same structure, into its
+  /// parameters.
+  void put_constraint_scales(ModelSpec& spec) const;
 
   /// The same on another device.
   Systematics to(const at::Device& device) const;
