@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The CMake package: find_package(slalom COMPONENTS core|modules|cli).
+# The CMake package: find_package(slalom COMPONENTS core|modules|cli|workflows).
 include(CMakePackageConfigHelpers)
 
 set(_slalom_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/slalom")

@@ -591,6 +591,7 @@ void sort_by_name(PreparedWorkspace& workspace) {
       return channel.samples[a]->sample->name < channel.samples[b]->sample->name;
     });
     std::vector<const PreparedSample*> sorted;
+    sorted.reserve(order.size());
     for (const std::size_t i : order) sorted.push_back(channel.samples[i]);
     channel.samples = std::move(sorted);
     channel.sample_places = std::move(order);

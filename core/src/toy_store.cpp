@@ -9,6 +9,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sys/file.h>
+#include <system_error>
 #include <unistd.h>
 #include <utility>
 
@@ -143,7 +144,7 @@ struct ToyFile::State {
   }
 
   [[noreturn]] void fail(const std::string& message) const {
-    throw Error(ErrorKind::io, message + ": " + std::strerror(errno), path);
+    throw Error(ErrorKind::io, message + ": " + std::generic_category().message(errno), path);
   }
 
   void open(Mode mode) {

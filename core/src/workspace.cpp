@@ -483,6 +483,7 @@ class WorkspaceReader {
   void warn_unknown_channel(const std::string& name, const std::vector<ChannelPart>& channels,
                             const Place& place) {
     std::vector<std::string> known;
+    known.reserve(channels.size());
     for (const ChannelPart& channel : channels) known.push_back(channel.name);
     warnings_.add("observation",
                   "observation for " + in_quotes(name) + ", which is no channel; it is not used" +

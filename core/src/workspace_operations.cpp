@@ -36,12 +36,12 @@ Json join_items(Join join, const Json& left, const Json& right, const char* deep
   for (std::size_t i = 0; i < primary.size(); ++i) index_of.emplace(name_of(primary[i]), i);
   for (const Json& item : secondary) {
     const auto known = index_of.find(name_of(item));
-    if (known == index_of.end()) {
-      joined.push_back(item);
-    } else if (deep != nullptr) {
+    const bool is_new = known == index_of.end();
+    if (!is_new && deep != nullptr) {
       Json& list = joined[known->second][deep];
       list = join_items(Join::left_outer, list, item[deep]);
-    } else if (join == Join::none || (join == Join::outer && item != primary[known->second])) {
+    } else if (is_new || join == Join::none ||
+               (join == Join::outer && item != primary[known->second])) {
       joined.push_back(item);  // the caller complains about the two of the same name
     }
   }
@@ -104,7 +104,7 @@ Json merge_measurements(const Json& left, const Json& right) {
 }
 
 Json join_measurements(Join join, const Json& left, const Json& right) {
-  const Json joined = join_items(join, left, right);
+  Json joined = join_items(join, left, right);
   if (join != Join::outer) {
     check_repeated(join, joined, "measurements", "/measurements");
     return joined;

@@ -142,13 +142,24 @@ class EdgeSearch {
 
   std::vector<double> run() {
     start();
-    for (std::int64_t sweep = 0; sweep < options_.max_sweeps; ++sweep) {
-      bool moved = false;
-      for (std::size_t j = 1; j + 1 < edges_.size(); ++j) moved = move_edge(j) || moved;
-      if (!moved) break;
+    descend();
+    std::vector<std::size_t> best = edges_;
+    double lowest = variance(information_of(best));
+    // Other starts: the best edges for one direction of the slopes are found exactly, and give the
+    // next direction.
+    Vector direction = direction_of(finest());
+    for (int round = 0; round < k_rounds; ++round) {
+      if (!best_for(direction)) break;
+      direction = direction_of(information_of(edges_));
+      descend();
+      const double found = variance(information_of(edges_));
+      if (found < lowest) {
+        lowest = found;
+        best = edges_;
+      }
     }
     std::vector<double> result;
-    for (std::size_t j = 1; j + 1 < edges_.size(); ++j) result.push_back(places_[edges_[j]]);
+    for (std::size_t j = 1; j + 1 < best.size(); ++j) result.push_back(places_[best[j]]);
     return result;
   }
 
@@ -215,6 +226,83 @@ class EdgeSearch {
   Matrix information(const Vector& bin) const {
     const Vector d = bin.tail(p_);
     return d * d.transpose() / bin[0];
+  }
+
+  static constexpr int k_rounds = 4;
+  /// Places that an exact search looks at, at most: its time grows with their square.
+  static constexpr std::size_t k_coarse = 400;
+
+  /// Coordinate descent.
+  void descend() {
+    for (std::int64_t sweep = 0; sweep < options_.max_sweeps; ++sweep) {
+      bool moved = false;
+      for (std::size_t j = 1; j + 1 < edges_.size(); ++j) moved = move_edge(j) || moved;
+      if (!moved) break;
+    }
+  }
+
+  Matrix information_of(const std::vector<std::size_t>& edges) const {
+    Matrix total = prior_;
+    for (std::size_t k = 0; k + 1 < edges.size(); ++k) {
+      total += information(difference(edges[k], edges[k + 1]));
+    }
+    return total;
+  }
+
+  /// About `k_coarse` of all places, the ends included.
+  std::vector<std::size_t> coarse() const {
+    const std::size_t last = places_.size() - 1, n = std::min(last, k_coarse);
+    std::vector<std::size_t> result;
+    for (std::size_t k = 0; k <= n; ++k) result.push_back(k * last / n);
+    return result;
+  }
+
+  /// Information with as many bins as there are coarse places.
+  Matrix finest() const {
+    Matrix total = prior_;
+    const std::vector<std::size_t> places = coarse();
+    for (std::size_t k = 0; k + 1 < places.size(); ++k) {
+      const Vector bin = difference(places[k], places[k + 1]);
+      if (bin[0] > 0.0) total += information(bin);
+    }
+    return total;
+  }
+
+  /// I^-1 e_s: along it, information is that of the parameter of interest with others profiled.
+  Vector direction_of(const Matrix& information) const {
+    return information.ldlt().solve(Vector::Unit(p_, options_.interest));
+  }
+
+  /// The edges with the largest sum of (D . direction)^2 / nu, exactly (dynamic programming over
+  /// the coarse places). \returns false if no bins are allowed
+  bool best_for(const Vector& direction) {
+    const std::vector<std::size_t> places = coarse();
+    const std::size_t n = places.size();
+    const auto bins = static_cast<std::size_t>(options_.bins);
+    constexpr double k_never = -HUGE_VAL;
+    std::vector<std::vector<double>> value(bins + 1, std::vector<double>(n, k_never));
+    std::vector<std::vector<std::size_t>> from(bins + 1, std::vector<std::size_t>(n, 0));
+    value[0][0] = 0.0;
+    for (std::size_t right = 1; right < n; ++right) {
+      for (std::size_t left = 0; left < right; ++left) {
+        const Vector bin = difference(places[left], places[right]);
+        if (!allowed(bin)) continue;
+        const double slope = bin.tail(p_).dot(direction), gain = slope * slope / bin[0];
+        for (std::size_t b = 1; b <= bins; ++b) {
+          if (value[b - 1][left] + gain <= value[b][right]) continue;
+          value[b][right] = value[b - 1][left] + gain;
+          from[b][right] = left;
+        }
+      }
+    }
+    if (value[bins][n - 1] == k_never) return false;
+    std::size_t right = n - 1;
+    for (std::size_t b = bins; b > 0; --b) {
+      edges_[b] = places[right];
+      right = from[b][right];
+    }
+    edges_[0] = 0;
+    return true;
   }
 
   /// Variance of the parameter of interest.

@@ -108,6 +108,13 @@ PipelineImpl::PipelineImpl(Workspace workspace, Classifier classifier_stage,
       figure_(likelihood_, options_.loss) {
   register_module("histogram", histogram);
   prepare();
+  const std::size_t axes = histogram->options().axes.size();
+  if (options_.axes.empty() ? axes > 1 : options_.axes.size() != axes) {
+    throw Error(ErrorKind::usage,
+                "the histogram has " + std::to_string(axes) + " axes, their columns are " +
+                    std::to_string(options_.axes.size()),
+                "pipeline");
+  }
   if (histogram->bins() != static_cast<std::int64_t>(channel_->n_bins)) {
     throw Error(ErrorKind::model,
                 "the channel has " + std::to_string(channel_->n_bins) + " bins, the histogram " +
@@ -137,6 +144,9 @@ void PipelineImpl::prepare() {
   channel_ = &find_channel(spec, options_.channel);
   for (const SampleSpec& sample : channel_->samples) samples_.push_back(sample.name);
   check_slopes(options_);
+  if (!options_.steps.empty() && options_.steps.size() != options_.variations.size()) {
+    throw Error(ErrorKind::usage, "as many steps as variations expected", "pipeline");
+  }
   for (const Variation& variation : options_.variations) {
     const bool used = std::any_of(
         channel_->samples.begin(), channel_->samples.end(), [&](const SampleSpec& sample) {
@@ -151,6 +161,10 @@ bool PipelineImpl::by_score(std::size_t variation) const {
   return !options_.slopes.empty() && options_.slopes[variation] == SlopeMethod::score;
 }
 
+double PipelineImpl::step_of(std::size_t variation) const {
+  return options_.steps.empty() ? options_.step : options_.steps[variation];
+}
+
 /// Weights of each sample's events [samples, n], then, with scores, for each variation by score and
 /// each sample that it concerns, w (1 + step score) and w (1 - step score).
 Tensor PipelineImpl::weight_rows(const EventBatch& events, bool scores) const {
@@ -161,7 +175,7 @@ Tensor PipelineImpl::weight_rows(const EventBatch& events, bool scores) const {
   for (std::size_t v = 0; scores && v < options_.variations.size(); ++v) {
     if (!by_score(v)) continue;
     const Variation& variation = options_.variations[v];
-    const Tensor score = options_.step * variation.score(events).to(at::kDouble);
+    const Tensor score = step_of(v) * variation.score(events).to(at::kDouble);
     if (score.sizes() != events.weights.sizes()) {
       throw Error(ErrorKind::usage, "a score of each event expected", variation.name);
     }
@@ -184,18 +198,22 @@ PipelineImpl::Filled PipelineImpl::fill(const EventBatch& all, const Tensor& the
   result.scores = histogram.is_empty() ? classifier->outputs(features, theta)
                                        : classifier->forward(features, theta);
   Tensor weights = weight_rows(events, scores);
+  const auto values_of = [&](const std::vector<std::string>& columns) {
+    const bool on_score = std::find(columns.begin(), columns.end(), k_score) != columns.end();
+    return (on_score ? events.with_column(k_score, result.scores) : events).matrix(columns);
+  };
   if (!selection.is_empty()) {
     std::vector<std::string> columns;
     for (const CutOptions& cut : selection->options().cuts) columns.push_back(cut.column);
-    const bool on_score = std::find(columns.begin(), columns.end(), k_score) != columns.end();
-    const EventBatch seen = on_score ? events.with_column(k_score, result.scores) : events;
-    const Tensor values = seen.matrix(columns);
+    const Tensor values = values_of(columns);
     result.efficiency = hard ? selection->hard(values).to(at::kDouble) : selection->forward(values);
     weights = weights * result.efficiency;
   }
+  const Tensor binned =
+      options_.axes.empty() || histogram.is_empty() ? result.scores : values_of(options_.axes);
   const SoftHistogramResult filled = histogram.is_empty()
-                                         ? softmax_histogram->forward(result.scores, weights)
-                                         : histogram->forward(result.scores, weights);
+                                         ? softmax_histogram->forward(binned, weights)
+                                         : histogram->forward(binned, weights);
   result.rows = hard ? at::stack({filled.hard.sumw, filled.hard.sumw2}, 1)
                      : at::stack({filled.sumw, filled.sumw2}, 1);
   return result;
@@ -229,7 +247,7 @@ Tensor PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta, b
       rows[static_cast<std::int64_t>(k)].fill_(true);
     }
     // Only events that move go through the network again.
-    const ShiftedEvents copies = shifted_copies(events.select(mask), variation, options_.step);
+    const ShiftedEvents copies = shifted_copies(events.select(mask), variation, step_of(v));
     for (const EventBatch& copy : {copies.up, copies.down}) {
       columns.push_back(at::where(rows, fill(copy, theta, hard, false).rows, at_zero));
     }
@@ -274,7 +292,7 @@ Templates PipelineImpl::templates(const Tensor& yields, const Templates& others)
       const Range range = places.histosys_range(channel_->name, sample.name, name);
       const auto column = static_cast<std::int64_t>(1 + 2 * v);
       const auto at_one = [&](std::int64_t c) {
-        return nominal + (of_sample[c][0] - nominal) / options_.step;
+        return nominal + (of_sample[c][0] - nominal) / step_of(v);
       };
       t.histosys_hi = replace_range(t.histosys_hi, range, at_one(column));
       t.histosys_lo = replace_range(t.histosys_lo, range, at_one(column + 1));

@@ -14,6 +14,7 @@
 #include <zlib.h>
 
 #include "check.hpp"
+#include "slalom/core/json.hpp"
 
 namespace slalom {
 
@@ -286,9 +287,7 @@ void write_npz(const std::string& path, const NamedTensors& tensors) {
   put(bytes, directory.size(), 4);
   put(bytes, start, 4);
   put(bytes, 0, 2);
-  std::ofstream stream(path, std::ios::binary);
-  stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-  if (!stream.flush()) fail("cannot be written", path);
+  write_text(path, bytes);
 }
 
 NamedTensors named_tensors(const torch::nn::Module& module) {

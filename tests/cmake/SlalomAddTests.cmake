@@ -41,6 +41,11 @@ function(slalom_add_tests folder)
   endif()
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   slalom_warnings(${target})
+  if("slalom::modules" IN_LIST arg_LIBRARIES OR "slalom::workflows" IN_LIST arg_LIBRARIES)
+    if(TARGET slalom::modules)
+      slalom_precompile(${target})
+    endif()
+  endif()
 
   # An entry whose filter finds no test must fail: Catch2 3 does so itself.
   set(strict)

@@ -167,6 +167,37 @@ TEST_CASE("edges are a minimum along every edge", "[modules][linear_summary]") {
   }
 }
 
+TEST_CASE("edges are the best of all, where all can be tried", "[modules][linear_summary]") {
+  // Noisy slopes of two parameters: many local minima.
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    slalom::RandomStream random(seed, 11);
+    constexpr std::int64_t n = 48;
+    Tensor x = at::zeros({n}, at::kDouble), slopes = at::zeros({2, n}, at::kDouble);
+    for (std::int64_t i = 0; i < n; ++i) {
+      x[i] = static_cast<double>(i) + 0.1 * random.uniform();
+      slopes[0][i] = random.normal() + 0.03 * static_cast<double>(i);
+      slopes[1][i] = random.normal() - 0.5;
+    }
+    const Tensor weights = at::ones({n}, at::kDouble), prior = at::ones({2}, at::kDouble);
+    const slalom::EdgeOptions options{.bins = 3, .candidates = 0, .min_effective = 0.0};
+    const auto variance = [&](double first, double second) {
+      Tensor edges = at::zeros({2}, at::kDouble);
+      edges[0] = first;
+      edges[1] = second;
+      return sigma_of(slalom::binned_information(x, weights, slopes, prior, edges));
+    };
+    double best = HUGE_VAL;
+    for (std::int64_t i = 1; i < n - 1; ++i) {
+      for (std::int64_t j = i + 1; j < n; ++j) {
+        best = std::min(best, variance(x[i].item<double>(), x[j].item<double>()));
+      }
+    }
+    const Tensor found = slalom::find_edges(x, weights, slopes, prior, options);
+    CAPTURE(seed);
+    CHECK(variance(found[0].item<double>(), found[1].item<double>()) <= best * (1.0 + 1e-3));
+  }
+}
+
 TEST_CASE("bins keep their simulated events", "[modules][linear_summary]") {
   slalom::RandomStream random(5, 0);
   const std::int64_t n = 400;

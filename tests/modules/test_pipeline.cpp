@@ -348,3 +348,54 @@ TEST_CASE("pipelines that do not fit together are refused", "[modules][pipeline]
   check_fails(slalom::ErrorKind::model, "pipeline", "4 bins, the histogram 2",
               [&] { build({}, slalom::SoftHistogram(two)); });
 }
+
+TEST_CASE("axes of columns beside the score", "[modules][pipeline]") {
+  // Two bins of the score times two of x: the hard yields are those of a histogram made by hand.
+  const EventBatch events = blobs(300, 3);
+  slalom::Mlp mlp = network();
+  const slalom::SoftHistogramOptions bins{.axes = {{.edges = {0.0, 0.5, 1.0}, .bandwidth = 0.1},
+                                                   {.edges = {-5.0, 0.3, 5.0}, .bandwidth = 0.1}}};
+  PipelineOptions options;
+  options.axes = {"score", "x"};
+  Pipeline pipeline(workspace(false), slalom::as_classifier(mlp.ptr()), nullptr,
+                    slalom::SoftHistogram(bins), options);
+  const Tensor yields = pipeline->hard_yields(events);
+  const Tensor score = mlp->forward(events.features).detach(), x = events.column("x");
+  for (std::size_t k = 0; k < pipeline->samples().size(); ++k) {
+    const Tensor mask = events.process == events.process_index(pipeline->samples()[k]);
+    for (std::int64_t b = 0; b < 4; ++b) {
+      const Tensor inside = (score >= 0.5).eq(b / 2 == 1).logical_and((x >= 0.3).eq(b % 2 == 1));
+      const double expected = (events.weights * inside.logical_and(mask)).sum().item<double>();
+      CHECK_THAT(yields[static_cast<std::int64_t>(k)][0][0][b].item<double>(),
+                 WithinAbs(expected, 1e-9));
+    }
+  }
+  options.axes = {"score"};
+  slalom::test::check_fails(slalom::ErrorKind::usage, "pipeline", "2 axes", [&] {
+    Pipeline(workspace(false), slalom::as_classifier(mlp.ptr()), nullptr,
+             slalom::SoftHistogram(bins), options);
+  });
+}
+
+TEST_CASE("each variation has a step of its own", "[modules][pipeline]") {
+  const EventBatch events = blobs(200, 4);
+  const auto hi = [&](const PipelineOptions& options) {
+    Pipeline pipeline(workspace(), slalom::as_classifier(network().ptr()), nullptr,
+                      slalom::SoftHistogram(slalom::SoftHistogramOptions{
+                          .axes = {{.edges = {0.0, 0.25, 0.5, 0.75, 1.0}, .bandwidth = 0.1}}}),
+                      options);
+    return pipeline->templates(pipeline->hard_yields(events)).histosys_hi;
+  };
+  PipelineOptions options;
+  options.variations = {slalom::scale_variation("energy_scale", {"x", "y"}, 0.2)};
+  options.variations[0].processes = {"background"};
+  options.step = 0.5;
+  const Tensor half = hi(options);
+  options.step = 1.0;
+  CHECK_FALSE(hi(options).equal(half));
+  options.steps = {0.5};
+  CHECK(hi(options).equal(half));
+  options.steps = {0.5, 0.5};
+  slalom::test::check_fails(slalom::ErrorKind::usage, "pipeline", "as many steps",
+                            [&] { hi(options); });
+}

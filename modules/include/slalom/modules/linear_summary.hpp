@@ -76,9 +76,10 @@ struct EdgeOptions {
 };
 
 /// Inner edges [B - 1] with the smallest [I^-1]_ss of the histogram, by coordinate descent from
-/// quantiles: each edge in turn goes to the best candidate between its neighbours until none moves.
-/// A local minimum; on a training sample, from which the yields of a result must not come.
-/// \throws Error (usage) for shapes or too few entries for the bins
+/// quantiles: each edge in turn goes to the best candidate between its neighbours until none moves;
+/// and from edges that are the best for a fixed direction of the slopes. A local minimum, the
+/// lowest of these; on a training sample, from which the yields of a result must not come. \throws
+/// Error (usage) for shapes or too few entries for the bins
 Tensor find_edges(const Tensor& score, const Tensor& weights, const Tensor& slopes,
                   const Tensor& prior, const EdgeOptions& options = {});
 

@@ -41,8 +41,11 @@ struct PipelineOptions {
   std::function<Tensor(const EventBatch&)> region = {};
   std::vector<Variation> variations = {};  ///< nuisances that act on events
   double step = 1.0;                       ///< of shifted copies; their effect is divided by it
+  std::vector<double> steps = {};          ///< of each variation in its place; empty: `step`
   /// How each variation becomes up and down templates; empty: by copies, all of them.
   std::vector<SlopeMethod> slopes = {};
+  /// Columns of the histogram's axes, "score" being the classifier's; empty: the score.
+  std::vector<std::string> axes = {};
   ProfileLossOptions loss = {};  ///< the figure of merit
   /// Factor of one_sidedness_penalty(), for each histosys that is filled, added to the loss.
   double one_sidedness = 0.0;
@@ -130,6 +133,7 @@ class PipelineImpl : public torch::nn::Module {
   struct Filled;
   void prepare();
   bool by_score(std::size_t variation) const;
+  double step_of(std::size_t variation) const;
   Tensor weight_rows(const EventBatch& events, bool scores) const;
   Filled fill(const EventBatch& events, const Tensor& theta, bool hard, bool scores);
   Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal);

@@ -23,8 +23,9 @@ using NamedTensors = std::map<std::string, Tensor>;
 Tensor read_npy(const std::string& path);
 /// The arrays of an NPZ file, stored or deflated; checksums are verified. \throws Error (io)
 NamedTensors read_npz(const std::string& path);
-/// Writes an NPZ file, stored, that numpy reads; same tensors, same bytes.
-/// \throws Error (io) for a file that cannot be written, or a type that read_npy() does not know
+/// Writes an NPZ file, stored, that numpy reads, completely or not at all; same tensors, same
+/// bytes. \throws Error (io) for a file that cannot be written, or a type that read_npy() does not
+/// know
 void write_npz(const std::string& path, const NamedTensors& tensors);
 
 /// Copies of the parameters and buffers of a module, by their names.
