@@ -88,13 +88,13 @@ bool Command::wants_json() const { return json || (!csv && output.ends_with(".js
 bool Command::wants_csv() const { return csv || (has_csv_ && !json && output.ends_with(".csv")); }
 
 bool Command::wants_colour() const {
-  const char* no_colour = std::getenv("NO_COLOR");
+  const char* no_colour = std::getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe): never set here
   const bool refused = no_colour != nullptr && *no_colour != '\0';
   return !refused && output.empty() && &streams_.out == &std::cout && isatty(STDOUT_FILENO) == 1;
 }
 
 std::ostream* Command::progress_stream() const {
-  const char* terminal = std::getenv("TERM");
+  const char* terminal = std::getenv("TERM");  // NOLINT(concurrency-mt-unsafe): never set here
   const bool dumb = terminal != nullptr && std::string(terminal) == "dumb";
   const bool shown = !quiet && !dumb && &streams_.err == &std::cerr && isatty(STDERR_FILENO) == 1;
   return shown ? &streams_.err : nullptr;

@@ -154,6 +154,10 @@ int run_hs3_export(Command& command);
 int run_hs3_import(Command& command);
 int run_patchset_run(Command& command);
 int run_patchset_merge(Command& command);
+int run_run(Command& command);
+int run_resume(Command& command);
+int run_study(Command& command);
+int run_schema(Command& command);
 int run_completion(Command& command);
 int run_version(Command& command);
 

@@ -28,6 +28,7 @@ std::string csv_flag(bool value) { return value ? "true" : "false"; }
 
 Csv::Csv(const std::vector<std::string>& columns) : columns_(columns.size()) {
   std::vector<std::string> cells;
+  cells.reserve(columns.size());
   for (const std::string& column : columns) cells.push_back(csv_cell(column));
   add(cells);
 }

@@ -12,7 +12,7 @@ namespace slalom {
 
 namespace {
 
-using namespace cli;
+using namespace cli;  // NOLINT(google-build-using-namespace): of this program
 
 bool asks_for_json(const std::vector<std::string>& words) {
   const auto end_of_options = std::find(words.begin(), words.end(), "--");

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "cli/command.hpp"
+#include "cli/experiment_verbs.hpp"
 #include "cli/model_arguments.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
@@ -239,6 +240,13 @@ int run_validate(Command& command) {
   declare_model(command, arguments);
   command.arguments.example("slalom validate workspace.json");
   if (!command.parse()) return exit_success;
+  if (arguments.workspace != "-" && looks_like_experiment(command.read(arguments.workspace))) {
+    if (experiment_verbs().run == nullptr) start_companion(command, "validate");
+    RunArguments check;
+    check.document = arguments.workspace;
+    check.check = true;
+    return experiment_verbs().run(command, check);
+  }
   const Workspace workspace = load_workspace(command, arguments);
   ModelOptions options = model_options(arguments);
   OrderedJson checked = OrderedJson::array();

@@ -4,9 +4,11 @@
 #include <charconv>
 #include <cstdlib>
 #include <ctime>
+#include <filesystem>
 #include <fmt/format.h>
 
 #include "cli/command.hpp"
+#include "cli/experiment_verbs.hpp"
 #include "cli/model_arguments.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/report/report.hpp"
@@ -57,6 +59,7 @@ void declare_report(Command& command, ReportArguments& options) {
 /// The date in UTC; that of SOURCE_DATE_EPOCH (reproducible-builds.org) if it is set.
 std::string today() {
   std::time_t now = std::time(nullptr);
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): never set here
   if (const char* text = std::getenv("SOURCE_DATE_EPOCH"); text != nullptr && *text != '\0') {
     const std::string_view epoch(text);
     long long seconds = 0;
@@ -150,6 +153,10 @@ int run_report(Command& command) {
   declare_report(command, arguments);
   command.arguments.example("slalom report workspace.json -o report.html");
   if (!command.parse()) return exit_success;
+  if (std::filesystem::is_directory(arguments.workspace)) {
+    if (experiment_verbs().report == nullptr) start_companion(command, "report");
+    return experiment_verbs().report(command, arguments.workspace);
+  }
   const std::string file = command.output.empty() ? k_default_file : command.output;
   check_output(file);
   const Json document = load_document(command, arguments);

@@ -82,6 +82,10 @@ const std::vector<Verb>& verbs() {
         {"apply", "The workspace with one patch applied", run_patchset_apply},
         {"run", "CLs, limits and significances of all signals, in parallel", run_patchset_run},
         {"merge", "Join the results of parts of a grid", run_patchset_merge}}},
+      {"run", "Train and evaluate an experiment", run_run},
+      {"resume", "Go on with an interrupted run or study", run_resume},
+      {"study", "Run variants of an experiment in parallel, and compare them", run_study},
+      {"schema", "JSON Schema of experiments or studies", run_schema},
       {"completion", "Script that lets a shell complete verbs and options", run_completion},
       {"version", "Version of slalom", run_version},
   };

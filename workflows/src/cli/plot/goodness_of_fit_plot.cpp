@@ -74,8 +74,9 @@ double top_of(const GoodnessOfFitPlot& plot, const Histogram& bins) {
   double top = *std::max_element(bins.counts.begin(), bins.counts.end());
   if (plot.degrees_of_freedom > 2) {  // at its mode; it has none for fewer
     const double mode = 2.0 * half - 2.0;
+    const double log_gamma = std::lgamma(half);  // NOLINT(concurrency-mt-unsafe): not its sign
     top = std::max(top, area * std::exp((half - 1.0) * std::log(mode) - 0.5 * mode -
-                                        half * std::log(2.0) - std::lgamma(half)));
+                                        half * std::log(2.0) - log_gamma));
   }
   return 1.45 * (top > 0.0 ? top : 1.0);
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
 /// The page of a report.
+#include "cli/report/page.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -12,7 +14,6 @@
 #include "cli/levels.hpp"
 #include "cli/plot_arguments.hpp"
 #include "cli/report/html.hpp"
-#include "cli/report/report.hpp"
 #include "cli/text.hpp"
 #include "slalom/core/version.hpp"
 #include "slalom/workflows/contour_plot.hpp"
@@ -74,6 +75,8 @@ figure { margin: .6em 0; break-inside: avoid; }
 figure svg { width: 100%; height: auto; display: block; }
 div.pair { display: grid; grid-template-columns: 1fr 1fr; gap: .4em 1.2em; }
 code { font-family: "DejaVu Sans Mono", Consolas, monospace; font-size: .9em; overflow-wrap: anywhere; }
+pre { font: .82em/1.35 "DejaVu Sans Mono", Consolas, monospace; background: #f6f6f6; padding: .7em 1em;
+  white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print {
   @page { size: A4; margin: 14mm; }
   body { max-width: none; margin: 0; padding: 0; font-size: 10pt; }
@@ -85,29 +88,6 @@ code { font-family: "DejaVu Sans Mono", Consolas, monospace; font-size: .9em; ov
 }
 )css";
 
-/// Draws pictures until the first one fails.
-class Pictures {
- public:
-  /// A figure, or nothing where pictures cannot be drawn.
-  std::string figure(const std::function<Picture()>& make, const std::string& caption = "") {
-    if (!failure_.empty()) return "";
-    try {
-      const std::string svg = inline_svg(make(), fmt::format("p{}_", ++count_));
-      const std::string text = caption.empty() ? "" : html_element("figcaption", caption);
-      return "<figure>\n" + svg + text + "</figure>\n";
-    } catch (const Error& error) {
-      failure_ = error.message();
-      return "";
-    }
-  }
-  /// Why there are no pictures.
-  const std::string& failure() const { return failure_; }
-
- private:
-  std::size_t count_ = 0;
-  std::string failure_;
-};
-
 /// Everything that the sections need.
 struct Page {
   const Report& report;
@@ -118,14 +98,6 @@ struct Page {
   const ModelSpec& spec() const { return report.spec(); }
   const std::string& name(std::size_t i) const { return spec().parameters[i].name; }
 };
-
-std::string key_table(const std::vector<std::vector<std::string>>& rows) {
-  if (rows.empty()) return "";
-  HtmlTable table("ll");
-  for (const auto& row : rows) table.row(row);
-  std::string text = table.str();
-  return text.replace(0, 7, "<table class=\"key\">");
-}
 
 std::string value_with_error(const Yield& yield) {
   const int decimals = yield.error > 0.0 ? std::min(decimals_for(yield.error), 4) : 2;
@@ -185,7 +157,7 @@ std::string significance(double z, double p, double log_p) {
 }
 
 /// The numbers that people look for first.
-std::string result_section(const Page& page) {
+std::string result_section(const Page& page, const std::string& title) {
   const Report& report = page.report;
   std::vector<std::vector<std::string>> rows;
   const auto poi = report.poi();
@@ -234,21 +206,11 @@ std::string result_section(const Page& page) {
                     brief(report.spec().parameters[*report.spec().poi].init)),
         "note");
   }
-  return html_section("result", "Result", text);
+  return html_section("result", title, text);
 }
 
 std::string warnings_section(const Warnings& warnings) {
-  if (warnings.empty()) return "";
-  constexpr std::size_t k_most = 50;
-  std::string items;
-  for (std::size_t i = 0; i < std::min(warnings.size(), k_most); ++i) {
-    const std::string place = warnings[i].where.empty() ? "" : warnings[i].where + ": ";
-    items += html_element("li", place + warnings[i].message);
-  }
-  if (warnings.size() > k_most) {
-    items += html_element("li", fmt::format("and {} more", warnings.size() - k_most));
-  }
-  return html_section("warnings", "Warnings", "<ul class=\"warnings\">\n" + items + "</ul>\n");
+  return html_section("warnings", "Warnings", warnings_list(warnings));
 }
 
 // ---- model and fit
@@ -345,8 +307,8 @@ std::string goodness_section(const Page& page) {
         {"p-value, toys",
          fmt::format("{} ± {}  ({} toys, {} failed)", brief(toys->p_value.value, 4),
                      brief(toys->p_value.error, 2), toys->toys.done, toys->toys.failed)});
-    picture_text =
-        page.pictures.figure([&] { return picture(goodness_of_fit_plot(*toys), page.style.plot); });
+    picture_text = page.pictures.figure(
+        "goodness_of_fit", [&] { return picture(goodness_of_fit_plot(*toys), page.style.plot); });
   }
   std::string text = key_table(rows) + picture_text;
   if (!gof.channels.empty()) {
@@ -407,8 +369,9 @@ std::string distributions_section(const Page& page) {
   after.lines.insert(after.lines.begin(), "Post-fit");
   std::string text;
   if (wants_overview(page.spec())) {
-    text += page.pictures.figure([&] { return picture(overview(prefit), before); }) +
-            page.pictures.figure([&] { return picture(overview(postfit), after); });
+    text +=
+        page.pictures.figure("overview_prefit", [&] { return picture(overview(prefit), before); }) +
+        page.pictures.figure("overview_postfit", [&] { return picture(overview(postfit), after); });
   }
   const std::size_t n = page.spec().channels.size();
   if (!wants_overview(page.spec()) || page.spec().n_bins() > k_few_bins * n) {
@@ -416,9 +379,12 @@ std::string distributions_section(const Page& page) {
     for (std::size_t i = 0; i < drawn; ++i) {
       before.lines[0] = n > 1 ? page.spec().channels[i].name + ", pre-fit" : "Pre-fit";
       after.lines[0] = n > 1 ? page.spec().channels[i].name + ", post-fit" : "Post-fit";
-      text += "<div class=\"pair\">\n" +
-              page.pictures.figure([&] { return picture(only(prefit, i), before); }) +
-              page.pictures.figure([&] { return picture(only(postfit, i), after); }) + "</div>\n";
+      const std::string number = n > 1 ? fmt::format("_{}", i) : "";
+      text += "<div class=\"pair\">\n" + page.pictures.figure("prefit" + number, [&] {
+        return picture(only(prefit, i), before);
+      }) + page.pictures.figure("postfit" + number, [&] {
+        return picture(only(postfit, i), after);
+      }) + "</div>\n";
     }
     if (n > drawn) {
       text += html_element(
@@ -491,8 +457,9 @@ std::string pulls_section(const Page& page) {
   if (!page.options.has("pulls") || !page.report.fit.covariance.valid) return "";
   const PullPlot plot = pull_plot(page.spec(), page.report.pulls, k_pulls);
   if (plot.points.empty()) return "";
-  return html_section("pulls", "Pulls",
-                      page.pictures.figure([&] { return picture(plot, page.style.plot); }));
+  return html_section("pulls", "Pulls", page.pictures.figure("pulls", [&] {
+    return picture(plot, page.style.plot);
+  }));
 }
 
 std::string ranking_table(const Page& page) {
@@ -524,7 +491,7 @@ std::string ranking_section(const Page& page) {
                                      "impacts mean little.",
                                      "note"));
   }
-  std::string text = page.pictures.figure([&] {
+  std::string text = page.pictures.figure("ranking", [&] {
     return picture(ranking_plot(page.spec(), impacts, page.report.pulls, k_ranked),
                    page.style.plot);
   });
@@ -564,8 +531,9 @@ std::string correlation_section(const Page& page) {
                                      "one, at most {}.",
                                      k_correlation, k_correlated),
                          "note");
-  return html_section("correlation", "Correlations",
-                      page.pictures.figure([&] { return picture(plot, page.style.plot); }) + note);
+  return html_section("correlation", "Correlations", page.pictures.figure("correlation", [&] {
+    return picture(plot, page.style.plot);
+  }) + note);
 }
 
 // ---- the parameter of interest
@@ -581,15 +549,18 @@ std::string scan_section(const Page& page) {
     plot.interval = {interval->second.lower.value, interval->second.upper.value};
   }
   return html_section("scan", "Profile likelihood of " + page.name(scan.parameter),
-                      page.pictures.figure([&] { return picture(plot, page.style.plot); }));
+                      page.pictures.figure("scan", [&] { return picture(plot, page.style.plot); }));
 }
 
 std::string contour_section(const Page& page) {
   std::string text, names;
+  int drawn = 0;
   for (const std::vector<Contour>& contours : page.report.contours) {
     names += (names.empty() ? "" : ", ") + page.name(contours.back().y);
-    text += page.pictures.figure(
-        [&] { return picture(contour_plot(page.spec(), contours), page.style.plot); });
+    const std::string number = page.report.contours.size() == 1 ? "" : std::to_string(++drawn);
+    text += page.pictures.figure("contour" + number, [&] {
+      return picture(contour_plot(page.spec(), contours), page.style.plot);
+    });
     HtmlTable table("lrrrr", {"Region", page.name(contours.back().x) + " from", "to",
                               page.name(contours.back().y) + " from", "to"});
     for (const Contour& contour : contours) {
@@ -625,7 +596,7 @@ std::string limit_section(const Page& page) {
     text += html_element("p", "No limit: " + limit.message, "bad");
   } else {
     text += page.pictures.figure(
-        [&] { return picture(cls_plot(poi, page.report.tests, limit), page.style.plot); });
+        "limit", [&] { return picture(cls_plot(poi, page.report.tests, limit), page.style.plot); });
     HtmlTable table("lr", {"95 % CL upper limit on " + poi, ""});
     table.row({"observed", brief(limit.observed)});
     for (std::size_t i = 0; i < limit.expected.size(); ++i) {
@@ -705,11 +676,66 @@ std::string navigation(const std::string& sections) {
 
 }  // namespace
 
+std::string Pictures::figure(const std::string& name, const std::function<Picture()>& make,
+                             const std::string& caption) {
+  if (!failure_.empty()) return "";
+  try {
+    const Picture picture = make();
+    const std::string svg = inline_svg(picture, fmt::format("p{}_", ++count_));
+    if (!folder_.empty()) draw(picture, folder_ / (name + ".svg"));
+    const std::string text = caption.empty() ? "" : html_element("figcaption", caption);
+    return "<figure>\n" + svg + text + "</figure>\n";
+  } catch (const Error& error) {
+    failure_ = error.message();
+    return "";
+  }
+}
+
+std::string key_table(const std::vector<std::vector<std::string>>& rows) {
+  if (rows.empty()) return "";
+  HtmlTable table("ll");
+  for (const auto& row : rows) table.row(row);
+  std::string text = table.str();
+  return text.replace(0, 7, "<table class=\"key\">");
+}
+
+std::string warnings_list(const Warnings& warnings) {
+  if (warnings.empty()) return "";
+  constexpr std::size_t k_most = 50;
+  std::string items;
+  for (std::size_t i = 0; i < std::min(warnings.size(), k_most); ++i) {
+    const std::string place = warnings[i].where.empty() ? "" : warnings[i].where + ": ";
+    items += html_element("li", place + warnings[i].message);
+  }
+  if (warnings.size() > k_most) {
+    items += html_element("li", fmt::format("and {} more", warnings.size() - k_most));
+  }
+  return "<ul class=\"warnings\">\n" + items + "</ul>\n";
+}
+
+std::string html_page(const std::string& title, const std::string& head,
+                      const std::string& sections) {
+  return "<!DOCTYPE html>\n<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n"
+         "<meta charset=\"utf-8\"/>\n"
+         "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n" +
+         html_element("title", title) + "<style>" + k_css +
+         "</style>\n</head>\n<body>\n<header>\n" + head + navigation(sections) +
+         "</header>\n<main>\n" + sections + "</main>\n</body>\n</html>\n";
+}
+
+std::string fit_sections(const Report& report, const ReportOptions& options,
+                         const ReportStyle& style, Pictures& pictures, const std::string& title) {
+  const Page page{report, options, style, pictures};
+  return result_section(page, title) + fit_section(page) + distributions_section(page) +
+         parameters_section(page) + pulls_section(page) + ranking_section(page) +
+         breakdown_section(page) + scan_section(page) + limit_section(page);
+}
+
 ReportPage write_report(const Report& report, const ReportOptions& options,
                         const ReportStyle& style, const Provenance& provenance) {
   Pictures pictures;
   const Page page{report, options, style, pictures};
-  std::string sections = result_section(page) + warnings_section(report.warnings) +
+  std::string sections = result_section(page, "Result") + warnings_section(report.warnings) +
                          fit_section(page) + goodness_section(page) + model_section(page) +
                          distributions_section(page) + yields_section(page) +
                          parameters_section(page) + pulls_section(page) + ranking_section(page) +
@@ -717,19 +743,13 @@ ReportPage write_report(const Report& report, const ReportOptions& options,
                          contour_section(page) + limit_section(page);
   sections += provenance_section(provenance, pictures.failure());
   const std::string title = provenance.file + ", " + report.loaded().measurement;
-  std::string html =
-      "<!DOCTYPE html>\n<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n"
-      "<meta charset=\"utf-8\"/>\n"
-      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n" +
-      html_element("title", "slalom: " + title) + "<style>" + k_css +
-      "</style>\n</head>\n<body>\n<header>\n" + html_element("h1", report.loaded().measurement) +
-      html_element("p", provenance.file, "source");
+  std::string head = html_element("h1", report.loaded().measurement) +
+                     html_element("p", provenance.file, "source");
   if (!pictures.failure().empty()) {
-    html += html_element("p", "This report has no pictures: " + pictures.failure(), "bad");
+    head += html_element("p", "This report has no pictures: " + pictures.failure(), "bad");
   }
-  html += status(report) + navigation(sections) + "</header>\n<main>\n" + sections +
-          "</main>\n</body>\n</html>\n";
-  return {std::move(html), pictures.failure()};
+  head += status(report);
+  return {html_page("slalom: " + title, head, sections), pictures.failure()};
 }
 
 }  // namespace slalom::cli

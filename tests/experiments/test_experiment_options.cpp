@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "experiments/experiments.hpp"
+#include "slalom/workflows/experiment.hpp"
+#include "support/catch.hpp"
+#include "support/command_line.hpp"
+#include "support/fails.hpp"
+
+using namespace slalom;
+using namespace slalom::test;
+
+namespace {
+
+Json changed(const std::vector<std::string>& assignments) {
+  Json document = small_experiment();
+  for (const std::string& assignment : assignments) set_value(document, assignment);
+  return document;
+}
+
+/// What is wrong with a document is found when it is read or when the stages are built.
+void fails(const std::vector<std::string>& assignments, const std::string& where,
+           const std::string& fragment, ErrorKind kind = ErrorKind::usage) {
+  CAPTURE(assignments);
+  check_fails(kind, where, fragment,
+              [&] { Experiment experiment(read_experiment(changed(assignments))); });
+}
+
+}  // namespace
+
+TEST_CASE("the document in full reads back as itself", "[workflows][experiment_options]") {
+  const ExperimentOptions options = read_experiment(small_experiment());
+  const auto document = experiment_document(options);
+  CHECK(experiment_document(read_experiment(Json::parse(document.dump()))) == document);
+  CHECK(document["optimizer"]["learning_rate"]["steps"] == 12);
+  CHECK(document["training"]["gradient"] == "averaged");
+}
+
+TEST_CASE("the schema of the docs is that of the code", "[workflows][experiment_options]") {
+  const auto file = std::filesystem::path(SLALOM_SOURCE_DIR) / "docs/experiment.schema.json";
+  const std::string text = text_of(file.string());
+  REQUIRE_FALSE(text.empty());
+  CHECK(Json::parse(text) == Json::parse(experiment_schema().dump()));
+}
+
+TEST_CASE("all experiments of the project can be read", "[workflows][experiment_options]") {
+  const auto folder = std::filesystem::path(SLALOM_SOURCE_DIR) / "workflows/experiments";
+  int found = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.path().extension() != ".json" || name.find("study") != std::string::npos) continue;
+    INFO(name);
+    const Json document = parse_commented_json(text_of(entry.path().string()), name);
+    CHECK_NOTHROW(read_experiment(document, folder.string()));
+    ++found;
+  }
+  CHECK(found >= 7);
+}
+
+TEST_CASE("bad experiments: one clear message with its place", "[workflows][experiment_options]") {
+  // Keys, types and ranges.
+  fails({"trainig.steps=3"}, "/trainig", "did you mean 'training'");
+  fails({"training.stps=3"}, "/training/stps", "did you mean 'steps'");
+  fails({"training.steps=many"}, "/training/steps", "expected an integer");
+  fails({"training.steps=-1"}, "/training/steps", ">= 0");
+  fails({"training.batch_size=0"}, "/training/batch_size", ">= 1");
+  fails({"training.gradient=exact"}, "/training/gradient", "two_pass, averaged, batch");
+  fails({"training.averaging_rate=0"}, "/training/averaging_rate", "> 0");
+  fails({"optimizer.type=adamm"}, "/optimizer/type", "did you mean 'adam'");
+  fails({"optimizer.learning_rate=-1"}, "/optimizer/learning_rate", ">= 0");
+  fails({"optimizer.momentum=1"}, "/optimizer/momentum", "< 1");
+  fails({"seed=-3"}, "/seed", ">= 0");
+  fails({"seed=1.5"}, "/seed", "expected an integer");
+  fails({"device=gpu"}, "/device", "expected cpu or cuda");
+  fails({"loss=[]"}, "/loss", "at least one term");
+  fails({"loss=[{\"term\": \"log_sigm\"}]"}, "/loss/0/term", "did you mean 'log_sigma'");
+  fails({"loss=[{\"from\": 5, \"until\": 5}]"}, "/loss/0/until", "more than `from`");
+  fails({"loss=[{\"from\": 5}]"}, "/loss", "no term counts at step 0");
+  // Data.
+  fails({"data.problem="}, "/data", "expected a built-in problem or files");
+  fails({"data.problem=wunch"}, "/data/problem", "wunsch");
+  fails({"data.train=0"}, "/data/train", ">= 1");
+  fails({"data.signal=sgnal"}, "/data/signal", "did you mean 'signal'");
+  fails({"data.split=[1]"}, "/data/split", "add up to 1");
+  fails({"data.files=[{\"path\": \"x.csv\"}]"}, "/data", "not both");
+  // Nuisance parameters.
+  fails({"nuisances.0.name="}, "/nuisances/0/name", "needs a name");
+  fails({"nuisances.0.name=shft"}, "/nuisances/0/name", "did you mean 'shift'");
+  fails({"nuisances.0.name=mu"}, "/nuisances/0/name", "another parameter 'mu'");
+  fails({"nuisances.0.variation=rotation"}, "/nuisances/0/variation", "it has shift");
+  fails({"nuisances.0.prior=0"}, "/nuisances/0/prior", "> 0");
+  fails({"nuisances.0.slope=automatic"}, "/nuisances/0/slope", "copies or score");
+  fails({"nuisances.0.effect=scale"}, "/nuisances/0/columns", "expected columns");
+  fails({"nuisances.0.effect=scale", "nuisances.0.columns=[\"x3\"]"}, "/nuisances/0/columns/0",
+        "no column 'x3'");
+  fails({"nuisances.0.effect=scale", "nuisances.0.columns=[\"x1\"]", "nuisances.0.slope=score"},
+        "/nuisances/0/slope", "use copies");
+  fails({"nuisances.0.effect=log_weight"}, "/nuisances/0/columns", "expected one column");
+  fails({"nuisances.0.processes=[\"bkg\"]"}, "/nuisances/0/processes/0", "no process 'bkg'");
+  fails({"nuisances.0.effect=normalisation", "nuisances.0.amount=0"}, "/nuisances/0",
+        "changes neither features nor weights");
+  fails({"optimizer.phases=[{\"from\": 12}]"}, "/optimizer/phases/0/from", "before");
+  // Stages.
+  fails({"classifier.features=[\"x0\"]"}, "/classifier/features/0", "no column 'x0'");
+  fails({"classifier.hidden=[0]"}, "/classifier/hidden/0", ">= 1");
+  fails({"classifier.activation=relue"}, "/classifier/activation", "did you mean 'relu'");
+  fails({"classifier.outputs=2"}, "/classifier/outputs", "needs one output");
+  fails({"classifier.type=torch_script"}, "/classifier/path", "a file is needed");
+  fails({"classifier.type=torch_script", "classifier.path=/nowhere.pt"}, "/nowhere.pt", "",
+        ErrorKind::io);
+  fails({"classifier.type=column"}, "/classifier/column", "a column is needed");
+  fails({"classifier.type=column", "classifier.column=x1"}, "/training/steps", "nothing to train");
+  fails({"classifier.weights=/nowhere.npz"}, "/nowhere.npz", "", ErrorKind::io);
+  fails({"selection.cuts=[{\"column\": \"u\"}]"}, "/selection/cuts/0/column", "no column 'u'");
+  fails({"selection.cuts=[{\"column\": \"x1\", \"slope\": 0}]"}, "/selection/cuts/0/slope", "> 0");
+  fails({"summary.type=softmax"}, "/classifier/outputs", "as many outputs as bins (4)");
+  fails({"summary.type=softmax", "classifier.outputs=4"}, "/loss/0/term", "needs one output");
+  fails({"summary.axes=[{\"edges\": [1, 0]}]"}, "/summary/axes/0/edges/1", "increase");
+  fails({"summary.axes=[{\"edges\": [1]}]"}, "/summary/axes/0/edges", "at least 2");
+  fails({"summary.columns=[\"score\", \"x1\"]"}, "/summary/columns", "as many columns as axes");
+  fails({"summary.columns=[\"scores\"]"}, "/summary/columns/0", "no column 'scores'");
+  fails({"summary.bandwidth=-1"}, "/summary/bandwidth", ">= 0");
+  fails({"summary.type=linear", "summary.bins=1", "loss=[{}]"}, "/summary/bins", "at least 2");
+  fails({"summary.type=linear", "loss=[{\"term\": \"log_cls\"}]"}, "/loss/0/term", "log_sigma");
+  fails({"model.workspace=/nowhere.json"}, "/nowhere.json", "", ErrorKind::io);
+  fails({"evaluation.mu=[]"}, "/evaluation/mu", "at least one");
+}
+
+TEST_CASE("bad files: one clear message with its place", "[workflows][experiment_options]") {
+  const TemporaryFolder folder;
+  const auto rows = [](const std::string& extra) {
+    std::string text = "x,w\n";
+    for (int i = 0; i < 40; ++i) text += std::to_string(0.1 * i) + ",1\n";
+    return text + extra;
+  };
+  const std::string good = folder.file("good.csv", rows(""));
+  const auto document = [&](const std::string& signal, const std::string& options = "") {
+    return Json::parse(R"({"data": {"files": [{"path": ")" + signal +
+                       R"(", "process": "signal", "yield": 10, "weight_column": "w")" + options +
+                       R"(}, {"path": ")" + good + R"(", "process": "background", "yield": 100,
+        "weight_column": "w"}]}, "classifier": {"hidden": [4]}, "training": {"steps": 2}})");
+  };
+  const auto fails = [&](const Json& json, const std::string& where, const std::string& fragment,
+                         ErrorKind kind) {
+    INFO(json.dump());
+    check_fails(kind, where, fragment, [&] { Experiment experiment(read_experiment(json)); });
+  };
+  CHECK_NOTHROW(Experiment(read_experiment(document(good))));
+  const std::string nan = folder.file("nan.csv", rows("nan,1\n"));
+  fails(document(nan), nan + ":42", "", ErrorKind::io);
+  const std::string text = folder.file("text.csv", rows("many,1\n"));
+  fails(document(text), text + ":42", "", ErrorKind::io);
+  const std::string ragged = folder.file("ragged.csv", rows("1\n"));
+  fails(document(ragged), ragged + ":42", "", ErrorKind::io);
+  const std::string empty = folder.file("empty.csv", "x,w\n");
+  fails(document(empty), "/data/files/0", "", ErrorKind::usage);
+  const std::string zero = folder.file("zero.csv", "x,w\n1,0\n2,0\n");
+  fails(document(zero), "/data/files/0", "no positive sum", ErrorKind::usage);
+  const std::string other = folder.file("other.csv", "y,w\n1,1\n");
+  fails(document(other), "/data/files/1", "not those of the first file", ErrorKind::usage);
+  fails(document(good, R"(, "columns": ["z"])"), good + ":1", "z", ErrorKind::io);
+  fails(document(folder.path("nowhere.csv")), folder.path("nowhere.csv"), "", ErrorKind::io);
+  Json none = document(good);
+  none["data"]["signal"] = "higgs";
+  fails(none, "/data/signal", "there are signal, background", ErrorKind::usage);
+  const std::string one = folder.file("one.csv", "x,w\n1,1\n");
+  const auto error = error_of([&] { Experiment experiment(read_experiment(document(one))); });
+  REQUIRE(error.has_value());
+  CHECK(error->message().find("no positive sum of weights") != std::string::npos);
+}

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slalom/workflows/experiment_options.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "slalom/core/error.hpp"
+#include "slalom/workflows/problem.hpp"
+
+namespace slalom {
+
+namespace {
+
+const std::vector<std::string> k_missing{"refuse", "drop_event", "replace", "keep"};
+const std::vector<std::string> k_effects{
+    "problem", "scale", "shift", "log_weight", "weight_slope", "normalisation", "tau_energy_scale"};
+const std::vector<std::string> k_slopes{"copies", "score", "automatic"};
+const std::vector<std::string> k_classifiers{"mlp", "torch_script", "column"};
+const std::vector<std::string> k_activations{"relu", "leaky_relu", "elu",  "silu",
+                                             "gelu", "softplus",   "tanh", "sigmoid"};
+const std::vector<std::string> k_initialisations{"he_normal", "he_uniform", "xavier_normal",
+                                                 "xavier_uniform"};
+const std::vector<std::string> k_summaries{"histogram", "softmax", "linear"};
+const std::vector<std::string> k_kernels{"gaussian", "sigmoid"};
+const std::vector<std::string> k_flows{"fold", "keep", "drop"};
+const std::vector<std::string> k_sides{"above", "below"};
+const std::vector<std::string> k_losses{
+    "sigma",   "log_sigma",   "variance",      "log_cls",       "log_p0",
+    "minus_z", "upper_limit", "cross_entropy", "one_sidedness", "effective_entries"};
+const std::vector<std::string> k_optimizers{"adam", "adamw", "sgd", "rmsprop"};
+const std::vector<std::string> k_gradients{"two_pass", "averaged", "batch"};
+
+/// Seeds are written as integers that every JSON reader keeps.
+void seed_field(Fields& fields, const std::string& key, std::uint64_t& value,
+                const std::string& help) {
+  constexpr double k_exact = 9007199254740991.0;  // 2^53 - 1
+  auto number = static_cast<std::int64_t>(value);
+  fields.integer(key, number, help, {.low = 0.0, .high = k_exact});
+  value = static_cast<std::uint64_t>(number);
+}
+
+void file_fields(Fields& f, DataFile& file) {
+  EventFileOptions& read = file.read;
+  f.text("path", file.path, "CSV, CSV.gz or NPZ file, relative to this document");
+  f.text("process", file.process, "process of all its events; empty: see process_column");
+  f.optional_number("yield", file.yield,
+                    "expected events: weights are scaled to this sum; null: as they are",
+                    k_not_negative);
+  f.texts("columns", read.columns, "features; empty: all columns without another meaning");
+  f.texts("ignore", read.ignore, "columns that are no features");
+  f.text("weight_column", read.weight, "column of weights; empty: 1 each");
+  f.text("label_column", read.label, "column of labels; empty: 1 for the signal, 0 for others");
+  f.texts("label_values", read.label_values, "texts that stand for 0, 1, ...");
+  f.text("process_column", read.process, "column with the name of the process");
+  f.optional_number("missing", read.missing, "number that stands for an undefined feature");
+  f.choice("on_missing", read.on_missing, k_missing, "what is done about undefined features");
+  f.number("replacement", read.replacement, "for on_missing: replace");
+  f.integer("max_events", read.max_events, "rows that are read at most; negative: all");
+}
+
+void data_fields(Fields& f, DataOptions& data) {
+  const Limits counts{.low = 1.0, .high = 1e9};
+  f.text("problem", data.problem, "built-in problem; empty: files");
+  f.integer("train", data.train, "problem: events of each process to train with", counts);
+  f.integer("validation", data.validation, "problem: events of each process to watch the training",
+            counts);
+  f.integer("test", data.test, "problem: events of each process for the result", counts);
+  f.list("files", data.files, "files of events, which are split", file_fields);
+  f.text("higgsml", data.higgsml, "the ATLAS HiggsML file (CSV), in the place of files");
+  f.integer("folds", data.folds,
+            "files: cross-fitting with so many trainings, each tested on what it has not seen; 0: "
+            "one training",
+            {.low = 0.0, .high = 100.0});
+  f.numbers("split", data.split, "files: shares of training, validation and test", k_share);
+  seed_field(f, "seed", data.seed, "of the generator and the split");
+  f.text("signal", data.signal, "process that the parameter of interest scales");
+}
+
+void nuisance_fields(Fields& f, NuisanceOptions& nuisance) {
+  f.text("name", nuisance.name, "of the parameter");
+  f.choice("effect", nuisance.effect, k_effects, "what it does to events");
+  f.text("variation", nuisance.variation, "problem: name of its variation; empty: the name");
+  f.texts("columns", nuisance.columns, "scale, shift: which; log_weight, weight_slope: one");
+  f.number("amount", nuisance.amount, "of scale, shift and normalisation, for theta = 1");
+  f.texts("processes", nuisance.processes, "which events; empty: all, or the problem's choice");
+  f.optional_number("prior", nuisance.prior,
+                    "standard deviation of its constraint, in units of theta; null: free",
+                    k_positive);
+  f.choice("slope", nuisance.slope, k_slopes,
+           "how yields get their derivative: shifted copies, or score weights");
+  f.number("step", nuisance.step, "of shifted copies, in units of theta", k_positive);
+}
+
+void model_fields(Fields& f, ModelSource& model) {
+  f.text("workspace", model.workspace, "HistFactory workspace; empty: one channel is made");
+  f.text("channel", model.channel, "channel that is filled; empty: the first");
+  f.text("measurement", model.measurement, "of the workspace; empty: the first");
+  f.text("poi", model.poi, "without a workspace: name of the signal's normfactor");
+  f.flag("mc_statistics", model.mc_statistics,
+         "without a workspace: a staterror from the sums of squared weights");
+  f.number("mc_factor", model.mc_factor, "factor of the sums of squared weights", k_not_negative);
+}
+
+void classifier_fields(Fields& f, ClassifierSource& classifier) {
+  MlpOptions& network = classifier.network;
+  f.choice("type", classifier.type, k_classifiers, "what it is");
+  f.texts("features", classifier.features, "columns it sees; empty: all");
+  f.integers("hidden", network.hidden, "mlp: widths of the hidden layers",
+             {.low = 1.0, .high = 65536.0});
+  f.integer("outputs", network.outputs, "mlp: real outputs; softmax: as many as bins",
+            {.low = 1.0, .high = 4096.0});
+  f.choice("activation", network.activation, k_activations, "mlp: between layers");
+  f.choice("initialisation", network.initialisation, k_initialisations, "mlp: of the weights");
+  f.flag("float64", network.float64, "mlp: weights in double precision");
+  f.integer("members", classifier.members, "mlp: members of an ensemble",
+            {.low = 1.0, .high = 1000.0});
+  f.text("path", classifier.path, "torch_script: file");
+  f.text("column", classifier.column, "column: the score");
+  f.flag("trainable", classifier.trainable, "whether its weights are trained");
+  f.text("weights", classifier.weights, "mlp: weights.npz of another experiment to start from");
+}
+
+void cut_fields(Fields& f, CutOptions& cut) {
+  f.text("column", cut.column, "what is cut on; `score` is the classifier's");
+  f.number("threshold", cut.threshold, "where it is, or where learning starts");
+  f.number("slope", cut.slope, "steepness per unit of the column", k_positive);
+  f.choice("keep", cut.keep, k_sides, "side that is kept");
+  f.flag("learnable", cut.learnable, "whether the threshold is trained");
+}
+
+void selection_fields(Fields& f, SelectionOptions& selection) {
+  f.list("cuts", selection.cuts, "all of which an event has to pass", cut_fields);
+  f.schedule("sharpness", selection.sharpness, "factor of all slopes", k_positive);
+}
+
+void axis_fields(Fields& f, AxisOptions& axis) {
+  f.numbers("edges", axis.edges, "increasing; where learning starts");
+  f.number("bandwidth", axis.bandwidth, "of the smearing; 0: hard", k_not_negative);
+  f.flag("relative", axis.relative, "whether the bandwidth is in units of bin widths");
+  f.numbers("bandwidth_factors", axis.bandwidth_factors, "per bin; empty: 1", k_positive);
+  f.choice("kernel", axis.smearing.kernel, k_kernels, "of the smearing");
+  f.choice("flow", axis.smearing.flow, k_flows, "events outside: folded, kept or dropped");
+  f.flag("reflect", axis.smearing.reflect, "whether what leaves the range is reflected");
+  f.flag("learnable", axis.learnable, "whether the inner edges are trained");
+  f.number("min_width", axis.min_width, "smallest width of learnable bins, share of the range",
+           {.low = 0.0, .high = 1.0, .below = true});
+}
+
+void summary_fields(Fields& f, SummaryOptions& summary) {
+  f.choice("type", summary.type, k_summaries,
+           "bins of the score, softmax bins of several outputs, or the linear summary");
+  f.integer("bins", summary.bins, "number of bins where no edges are given",
+            {.low = 1.0, .high = 10000.0});
+  f.list("axes", summary.axes, "histogram: axes; empty: equal bins in [0, 1]", axis_fields);
+  f.texts("columns", summary.columns, "histogram: of the axes; `score` is the classifier's");
+  f.number("bandwidth", summary.bandwidth, "histogram without axes: of the smearing",
+           k_not_negative);
+  f.flag("learnable", summary.learnable, "histogram without axes: whether edges are trained");
+  f.flag("straight_through", summary.straight_through, "hard values with soft derivatives");
+  f.number("temperature", summary.temperature, "softmax", k_positive);
+  f.schedule("annealing", summary.annealing, "factor of bandwidths or of the temperature",
+             k_positive);
+  f.number("ridge", summary.ridge, "linear: share of the diagonal that is added", k_not_negative);
+  f.number("min_effective", summary.min_effective, "linear: effective entries of a bin, at least",
+           k_not_negative);
+}
+
+void loss_fields(Fields& f, LossOptions& loss) {
+  f.choice("term", loss.term, k_losses, "what it is");
+  f.schedule("weight", loss.weight, "its factor", k_not_negative);
+  f.integer("from", loss.from, "first step it counts in", k_not_negative);
+  f.integer("until", loss.until, "first step it no longer counts in; negative: the end");
+  f.number("mu", loss.mu, "signal of the Asimov data, or the signal tested", k_not_negative);
+  f.number("n_sigma", loss.n_sigma, "log_cls, upper_limit: place in the band");
+  f.number("level", loss.level, "upper_limit: CLs there",
+           {.low = 0.0, .high = 1.0, .above = true, .below = true});
+  f.number("minimum", loss.minimum, "effective_entries: wanted in each bin", k_positive);
+}
+
+void phase_fields(Fields& f, PhaseOptions& phase) {
+  f.integer("from", phase.from, "first step of it", {.low = 1.0});
+  f.schedule("learning_rate", phase.learning_rate, "of the network, counted from there",
+             k_not_negative);
+  f.flag("network", phase.network, "whether the network is trained in it");
+}
+
+void optimizer_fields(Fields& f, OptimizerOptions& optimizer) {
+  f.choice("type", optimizer.type, k_optimizers, "algorithm");
+  f.schedule("learning_rate", optimizer.learning_rate, "of the network", k_not_negative);
+  f.number("edges", optimizer.edges, "factor of the learning rate for edges", k_not_negative);
+  f.number("cuts", optimizer.cuts, "factor of the learning rate for thresholds", k_not_negative);
+  f.number("weight_decay", optimizer.weight_decay, "as PyTorch defines it", k_not_negative);
+  f.number("momentum", optimizer.momentum, "sgd and rmsprop",
+           {.low = 0.0, .high = 1.0, .below = true});
+  f.number("clip", optimizer.clip, "largest norm of the gradient; 0: any", k_not_negative);
+  f.list("phases", optimizer.phases, "later parts with other learning rates", phase_fields);
+}
+
+void training_fields(Fields& f, TrainingOptions& training) {
+  f.integer("steps", training.steps, "of the optimiser", {.low = 0.0, .high = 1e9});
+  f.integer("batch_size", training.batch_size, "events of a batch", {.low = 1.0, .high = 1e9});
+  f.choice("gradient", training.gradient, k_gradients,
+           "exact in two passes, from averaged yields, or of one batch (biased)");
+  f.number("averaging_rate", training.averaging_rate, "of averaged yields",
+           {.low = 0.0, .high = 1.0, .above = true});
+  f.integer("validate_every", training.validate_every, "steps between validations; 0: none",
+            k_not_negative);
+  f.integer("patience", training.patience, "validations without improvement; 0: any number",
+            k_not_negative);
+  f.flag("keep_best", training.keep_best, "whether the result has the best validation's weights");
+  f.integer("checkpoint_every", training.checkpoint_every,
+            "steps between checkpoints; 0: only at the end", k_not_negative);
+}
+
+void evaluation_fields(Fields& f, EvaluationOptions& evaluation) {
+  f.numbers("mu", evaluation.mu, "signals for sigma(mu); CLs and p0 are for the first",
+            k_not_negative);
+  f.flag("fit", evaluation.fit, "whether the published workspace is fitted");
+  f.integer("chunk", evaluation.chunk, "events that are evaluated at a time",
+            {.low = 1.0, .high = 1e9});
+  f.integer("bootstrap", evaluation.bootstrap, "Poisson bootstraps of the test events",
+            {.low = 0.0, .high = 1e6});
+}
+
+[[noreturn]] void fail(const std::string& message, const std::string& where) {
+  throw Error(ErrorKind::usage, message, where);
+}
+
+void check_data(const ExperimentOptions& options) {
+  const DataOptions& data = options.data;
+  const int sources = (data.problem.empty() ? 0 : 1) + (data.files.empty() ? 0 : 1) +
+                      (data.higgsml.empty() ? 0 : 1);
+  if (sources != 1) fail("expected a built-in problem or files, and not both", "/data");
+  if (data.folds == 1) fail("expected 0, or at least 2 folds", "/data/folds");
+  if (data.folds > 0 && !data.problem.empty()) {
+    fail("a problem has events enough: no cross-fitting", "/data/folds");
+  }
+  if (!data.problem.empty()) {
+    try {
+      make_problem(data.problem);
+    } catch (const Error& error) {
+      fail(error.message(), "/data/problem");
+    }
+  }
+  for (std::size_t i = 0; i < data.files.size(); ++i) {
+    const std::string where = "/data/files/" + std::to_string(i);
+    const DataFile& file = data.files[i];
+    if (file.path.empty()) fail("a file needs a path", where + "/path");
+    if (file.process.empty() == file.read.process.empty()) {
+      fail("expected a process or a process_column, and not both", where + "/process");
+    }
+    if (file.yield && file.process.empty()) {
+      fail("a yield needs a process that all events have", where + "/yield");
+    }
+  }
+  double sum = 0.0;
+  for (const double share : data.split) sum += share;
+  if (data.split.size() != 3 || std::abs(sum - 1.0) > 1e-9 || data.split[0] <= 0.0 ||
+      data.split[2] <= 0.0) {
+    fail("expected shares of training, validation and test that add up to 1", "/data/split");
+  }
+}
+
+void check_nuisances(const ExperimentOptions& options) {
+  std::set<std::string> names{options.model.poi};
+  for (std::size_t i = 0; i < options.nuisances.size(); ++i) {
+    const NuisanceOptions& nuisance = options.nuisances[i];
+    const std::string where = "/nuisances/" + std::to_string(i);
+    if (nuisance.name.empty()) fail("a nuisance parameter needs a name", where + "/name");
+    if (!names.insert(nuisance.name).second) {
+      fail("there is another parameter '" + nuisance.name + "'", where + "/name");
+    }
+    const NuisanceEffect effect = nuisance.effect;
+    if (effect == NuisanceEffect::problem && options.data.problem.empty()) {
+      fail("files have no variations of their own: give another effect", where + "/effect");
+    }
+    if (effect == NuisanceEffect::tau_energy_scale && options.data.higgsml.empty()) {
+      fail("only the HiggsML sample has a tau energy scale", where + "/effect");
+    }
+    const bool scales = effect == NuisanceEffect::scale || effect == NuisanceEffect::shift;
+    const bool moves = scales || effect == NuisanceEffect::tau_energy_scale;
+    if (scales && nuisance.columns.empty()) fail("expected columns", where + "/columns");
+    const bool weighs =
+        effect == NuisanceEffect::log_weight || effect == NuisanceEffect::weight_slope;
+    if (weighs && nuisance.columns.size() != 1) {
+      fail("expected one column", where + "/columns");
+    }
+    if (nuisance.slope == SlopeMethod::automatic) {
+      fail("expected copies or score", where + "/slope");
+    }
+    if (nuisance.slope == SlopeMethod::score && moves) {
+      fail("moved features have no score: use copies", where + "/slope");
+    }
+  }
+}
+
+void check_axes(const SummaryOptions& summary) {
+  for (std::size_t i = 0; i < summary.axes.size(); ++i) {
+    const std::vector<double>& edges = summary.axes[i].edges;
+    const std::string where = "/summary/axes/" + std::to_string(i) + "/edges";
+    if (edges.size() < 2) fail("expected at least 2 edges", where);
+    for (std::size_t e = 1; e < edges.size(); ++e) {
+      if (edges[e] <= edges[e - 1]) {
+        fail("edges have to increase", where + "/" + std::to_string(e));
+      }
+    }
+  }
+  const std::size_t axes = std::max<std::size_t>(summary.axes.size(), 1);
+  if (!summary.columns.empty() && summary.columns.size() != axes) {
+    fail("expected as many columns as axes", "/summary/columns");
+  }
+}
+
+void check_stages(const ExperimentOptions& options) {
+  const ClassifierSource& classifier = options.classifier;
+  const SummaryOptions& summary = options.summary;
+  if (classifier.type == ClassifierKind::torch_script && classifier.path.empty()) {
+    fail("a file is needed", "/classifier/path");
+  }
+  if (classifier.type == ClassifierKind::column && classifier.column.empty()) {
+    fail("a column is needed", "/classifier/column");
+  }
+  check_axes(summary);
+  const bool is_mlp = classifier.type == ClassifierKind::mlp;
+  if (summary.type == SummaryKind::softmax && is_mlp &&
+      classifier.network.outputs != summary.bins) {
+    fail("softmax bins need as many outputs as bins (" + std::to_string(summary.bins) + ")",
+         "/classifier/outputs");
+  }
+  if (summary.type == SummaryKind::histogram && is_mlp && classifier.network.outputs != 1) {
+    fail("a histogram needs one output", "/classifier/outputs");
+  }
+  if (summary.type == SummaryKind::linear && summary.bins < 2) {
+    fail("expected at least 2 bins", "/summary/bins");
+  }
+  if (summary.type == SummaryKind::linear && !options.selection.cuts.empty()) {
+    fail("the linear summary is trained without cuts", "/selection/cuts");
+  }
+  if (summary.type == SummaryKind::linear && !options.model.workspace.empty()) {
+    fail("the linear summary needs the model that is made here", "/model/workspace");
+  }
+}
+
+void check_loss(const ExperimentOptions& options) {
+  if (options.loss.empty()) fail("expected at least one term", "/loss");
+  for (std::size_t i = 0; i < options.loss.size(); ++i) {
+    const LossOptions& loss = options.loss[i];
+    const std::string where = "/loss/" + std::to_string(i);
+    if (loss.until >= 0 && loss.until <= loss.from)
+      fail("expected more than `from`", where + "/until");
+    const bool linear = options.summary.type == SummaryKind::linear;
+    if (linear && loss.term != LossKind::log_sigma && loss.term != LossKind::cross_entropy) {
+      fail("the linear summary is trained with log_sigma or cross_entropy", where + "/term");
+    }
+  }
+  const std::int64_t steps = options.training.steps;
+  for (std::int64_t step : {std::int64_t{0}, std::max<std::int64_t>(steps - 1, 0)}) {
+    const bool any = std::any_of(options.loss.begin(), options.loss.end(), [&](const auto& loss) {
+      return step >= loss.from && (loss.until < 0 || step < loss.until);
+    });
+    if (steps > 0 && !any) fail("no term counts at step " + std::to_string(step), "/loss");
+  }
+}
+
+/// Schedules without a length last as long as the training.
+void complete(Schedule& schedule, std::int64_t steps) {
+  if (schedule.shape == ScheduleShape::constant || schedule.steps > 0) return;
+  schedule.steps = std::max<std::int64_t>(steps - schedule.warm_up, 1);
+}
+
+/// A phase lasts until the next one.
+void complete_phases(OptimizerOptions& optimizer, std::int64_t steps) {
+  std::int64_t end = steps;
+  for (std::size_t k = optimizer.phases.size(); k-- > 0;) {
+    PhaseOptions& phase = optimizer.phases[k];
+    if (phase.from >= end) {
+      fail("expected a step before the next phase and the end",
+           "/optimizer/phases/" + std::to_string(k) + "/from");
+    }
+    complete(phase.learning_rate, end - phase.from);
+    end = phase.from;
+  }
+  complete(optimizer.learning_rate, end);
+}
+
+}  // namespace
+
+void experiment_fields(Fields& f, ExperimentOptions& options) {
+  f.text("name", options.name, "for people");
+  f.text("description", options.description, "for the report");
+  seed_field(f, "seed", options.seed, "of the weights and of the order of events");
+  f.integer("threads", options.threads, "of LibTorch", {.low = 1.0, .high = 1024.0});
+  f.text("device", options.device, "cpu or cuda");
+  f.object("data", "events", [&](Fields& g) { data_fields(g, options.data); });
+  f.list("nuisances", options.nuisances, "nuisance parameters that act on events", nuisance_fields);
+  f.object("model", "the rest of the likelihood",
+           [&](Fields& g) { model_fields(g, options.model); });
+  f.object("classifier", "score", [&](Fields& g) { classifier_fields(g, options.classifier); });
+  f.object("selection", "cuts", [&](Fields& g) { selection_fields(g, options.selection); });
+  f.object("summary", "bins", [&](Fields& g) { summary_fields(g, options.summary); });
+  f.list("loss", options.loss, "terms that are added", loss_fields);
+  f.object("optimizer", "steps", [&](Fields& g) { optimizer_fields(g, options.optimizer); });
+  f.object("training", "loop", [&](Fields& g) { training_fields(g, options.training); });
+  f.object("evaluation", "result", [&](Fields& g) { evaluation_fields(g, options.evaluation); });
+}
+
+ExperimentOptions read_experiment(const Json& document, const std::string& base) {
+  ExperimentOptions options;
+  options.base = base;
+  read_fields(document, "", [&](Fields& fields) { experiment_fields(fields, options); });
+  if (options.device != "cpu" && options.device.rfind("cuda", 0) != 0) {
+    fail("expected cpu or cuda, got '" + options.device + "'", "/device");
+  }
+  check_data(options);
+  check_nuisances(options);
+  check_stages(options);
+  check_loss(options);
+  const std::int64_t steps = options.training.steps;
+  complete_phases(options.optimizer, steps);
+  complete(options.summary.annealing, steps);
+  complete(options.selection.sharpness, steps);
+  for (LossOptions& loss : options.loss) complete(loss.weight, steps);
+  if (options.data.folds > 0 && options.summary.type == SummaryKind::linear) {
+    fail("the edges of a linear summary differ between folds", "/data/folds");
+  }
+  if (options.evaluation.mu.empty()) fail("expected at least one signal", "/evaluation/mu");
+  return options;
+}
+
+nlohmann::ordered_json experiment_document(const ExperimentOptions& options) {
+  ExperimentOptions copy = options;
+  return write_fields([&](Fields& fields) { experiment_fields(fields, copy); });
+}
+
+nlohmann::ordered_json experiment_schema() {
+  ExperimentOptions options;
+  nlohmann::ordered_json schema;
+  schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
+  schema["title"] = "slalom experiment";
+  const auto body = fields_schema([&](Fields& fields) { experiment_fields(fields, options); });
+  for (const auto& item : body.items()) schema[item.key()] = item.value();
+  return schema;
+}
+
+}  // namespace slalom

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <fmt/format.h>
+
+#include "cli/csv.hpp"
+#include "cli/result.hpp"
+#include "cli/text.hpp"
+#include "slalom/core/json.hpp"
+#include "slalom/core/version.hpp"
+#include "slalom/workflows/study.hpp"
+
+namespace slalom {
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+std::optional<double> number_at(const Json& result, const std::string& figure) {
+  const Json::json_pointer pointer(figure);
+  if (!result.contains(pointer)) return std::nullopt;
+  const Json& value = result.at(pointer);
+  return value.is_number() ? std::optional(value.get<double>()) : std::nullopt;
+}
+
+/// Fills in everything but the values.
+void summarise(FigureSummary& summary) {
+  std::vector<double> values;
+  for (const std::optional<double>& value : summary.values) {
+    if (value) values.push_back(*value);
+  }
+  summary.n = values.size();
+  if (values.empty()) return;
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  summary.median = 0.5 * (values[(n - 1) / 2] + values[n / 2]);
+  summary.min = values.front();
+  summary.max = values.back();
+  if (n < 2) return;
+  double mean = 0.0, squares = 0.0;
+  for (const double value : values) mean += value / static_cast<double>(n);
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  summary.spread = std::sqrt(squares / static_cast<double>(n - 1));
+}
+
+ordered_json or_null(const std::optional<double>& value) {
+  return value ? ordered_json(*value) : ordered_json(nullptr);
+}
+
+ordered_json summary_document(const FigureSummary& summary) {
+  ordered_json result;
+  result["n"] = summary.n;
+  result["median"] = or_null(summary.median);
+  result["min"] = or_null(summary.min);
+  result["max"] = or_null(summary.max);
+  result["spread"] = or_null(summary.spread);
+  return result;
+}
+
+std::size_t seed_index(const StudyOptions& options, std::int64_t seed) {
+  return static_cast<std::size_t>(std::find(options.seeds.begin(), options.seeds.end(), seed) -
+                                  options.seeds.begin());
+}
+
+std::string text_or_blank(const std::optional<double>& value, int digits) {
+  return value ? cli::brief(*value, digits) : "";
+}
+
+}  // namespace
+
+StudyComparison compare_runs(const StudyOptions& options, const std::vector<StudyRun>& runs,
+                             const fs::path& directory) {
+  StudyComparison result;
+  FigureSummary empty;
+  empty.values.resize(options.seeds.size());
+  result.table.assign(options.variants.size(),
+                      std::vector<FigureSummary>(options.figures.size(), empty));
+  bool any = false;
+  for (const StudyRun& run : runs) {
+    if (run.state != RunState::finished) continue;
+    any = true;
+    const Json document = read_json(directory / run.directory / "result.json");
+    for (std::size_t f = 0; f < options.figures.size(); ++f) {
+      result.table[run.variant][f].values[seed_index(options, run.seed)] =
+          number_at(document, options.figures[f]);
+    }
+  }
+  for (std::size_t f = 0; f < options.figures.size(); ++f) {
+    bool found = false;
+    for (auto& row : result.table) {
+      summarise(row[f]);
+      found = found || row[f].n > 0;
+    }
+    if (any && !found) {
+      result.warnings.push_back({"no result.json has a number there", options.figures[f]});
+    }
+  }
+  return result;
+}
+
+ordered_json comparison_document(const StudyOptions& options, const std::vector<StudyRun>& runs,
+                                 const StudyComparison& comparison) {
+  ordered_json document;
+  document["name"] = options.name;
+  document["version"] = version();
+  document["figures"] = options.figures;
+  document["seeds"] = options.seeds;
+  document["variants"] = ordered_json::array();
+  for (std::size_t v = 0; v < options.variants.size(); ++v) {
+    ordered_json variant;
+    variant["name"] = options.variants[v].name;
+    variant["set"] = options.variants[v].set;
+    variant["summary"] = ordered_json::object();
+    for (std::size_t f = 0; f < options.figures.size(); ++f) {
+      variant["summary"][options.figures[f]] = summary_document(comparison.table[v][f]);
+    }
+    variant["runs"] = ordered_json::array();
+    for (const StudyRun& run : runs) {
+      if (run.variant != v) continue;
+      ordered_json entry;
+      entry["seed"] = run.seed;
+      entry["directory"] = run.directory.generic_string();
+      entry["state"] = to_string(run.state);
+      if (!run.message.empty()) entry["message"] = run.message;
+      entry["values"] = ordered_json::object();
+      for (std::size_t f = 0; f < options.figures.size(); ++f) {
+        entry["values"][options.figures[f]] =
+            or_null(comparison.table[v][f].values[seed_index(options, run.seed)]);
+      }
+      variant["runs"].push_back(std::move(entry));
+    }
+    document["variants"].push_back(std::move(variant));
+  }
+  return document;
+}
+
+std::string comparison_csv(const StudyOptions& options, const StudyComparison& comparison) {
+  using cli::csv_cell;
+  cli::Csv table({"variant", "figure", "n", "median", "min", "max", "spread"});
+  for (std::size_t v = 0; v < options.variants.size(); ++v) {
+    for (std::size_t f = 0; f < options.figures.size(); ++f) {
+      const FigureSummary& summary = comparison.table[v][f];
+      table.row({csv_cell(options.variants[v].name), csv_cell(options.figures[f]),
+                 std::to_string(summary.n), csv_cell(summary.median), csv_cell(summary.min),
+                 csv_cell(summary.max), csv_cell(summary.spread)});
+    }
+  }
+  return table.str();
+}
+
+std::string comparison_text(const StudyOptions& options, const StudyComparison& comparison) {
+  constexpr int k_digits = 5;
+  cli::Table table("lrrrrr");
+  for (std::size_t f = 0; f < options.figures.size(); ++f) {
+    if (f > 0) table.gap();
+    table.row({options.figures[f], "runs", "median", "min", "max", "spread"});
+    for (std::size_t v = 0; v < options.variants.size(); ++v) {
+      const FigureSummary& summary = comparison.table[v][f];
+      table.row({options.variants[v].name, fmt::format("{}/{}", summary.n, options.seeds.size()),
+                 text_or_blank(summary.median, k_digits), text_or_blank(summary.min, k_digits),
+                 text_or_blank(summary.max, k_digits), text_or_blank(summary.spread, 2)});
+    }
+  }
+  return table.str();
+}
+
+}  // namespace slalom
