@@ -51,11 +51,6 @@ std::string staterror_of(const ModelSpec& spec, const SampleSpec& sample) {
   return "";
 }
 
-bool concerns(const Variation& variation, const std::string& process) {
-  const std::vector<std::string>& all = variation.processes;
-  return all.empty() || std::find(all.begin(), all.end(), process) != all.end();
-}
-
 void check_slopes(const PipelineOptions& options) {
   if (options.slopes.empty()) return;
   if (options.slopes.size() != options.variations.size()) {

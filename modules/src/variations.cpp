@@ -4,9 +4,11 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <algorithm>
 #include <utility>
 
 #include "check.hpp"
@@ -101,6 +103,16 @@ Variation energy_scale(
     return recompute(scale(events, theta), events);
   };
   return result;
+}
+
+bool concerns(const Variation& variation, const std::string& process) {
+  const std::vector<std::string>& all = variation.processes;
+  return all.empty() || std::find(all.begin(), all.end(), process) != all.end();
+}
+
+Tensor concerned_events(const EventBatch& events, const Variation& variation) {
+  if (variation.processes.empty()) return at::ones_like(events.weights, at::kBool);
+  return concerned(events, variation.processes);
 }
 
 EventBatch apply_variation(const EventBatch& events, const Variation& variation,

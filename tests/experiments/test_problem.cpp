@@ -101,11 +101,6 @@ EventBatch as_process(const EventBatch& events, std::size_t process) {
   return result;
 }
 
-bool concerns(const Variation& variation, const std::string& process) {
-  return variation.processes.empty() ||
-         std::count(variation.processes.begin(), variation.processes.end(), process) > 0;
-}
-
 /// Score of each event as if it were of this process.
 Vector score_as(const Problem& problem, const EventBatch& events, const Variation& variation,
                 std::size_t process) {

@@ -255,3 +255,16 @@ TEST_CASE("warnings are for features that move through kinks", "[modules][variat
                          {.method = SlopeMethod::score});
   });
 }
+
+TEST_CASE("which events a variation concerns", "[modules][variations]") {
+  const at::Tensor process = at::arange(6, at::kLong).remainder(3);
+  const slalom::EventBatch events = slalom::make_events({"x"}, at::zeros({6, 1}, at::kDouble), {},
+                                                        {}, process, {"signal", "top", "wjets"});
+  slalom::Variation variation = slalom::shift_variation("shift", {"x"}, 1.0);
+  CHECK(slalom::concerns(variation, "top"));
+  CHECK(slalom::concerned_events(events, variation).all().item<bool>());
+  variation.processes = {"top", "signal"};
+  CHECK(slalom::concerns(variation, "top"));
+  CHECK_FALSE(slalom::concerns(variation, "wjets"));
+  CHECK(slalom::concerned_events(events, variation).equal(process < 2));
+}

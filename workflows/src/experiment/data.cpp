@@ -232,15 +232,7 @@ Variation plain_variation(const ExperimentOptions& options, const NuisanceOption
 /// A variation that leaves all events as they are is a mistake.
 void check_effect(const Variation& variation, double step, const EventBatch& events,
                   const std::string& where) {
-  Tensor mask = at::zeros_like(events.process, at::kBool);
-  for (std::size_t k = 0; k < events.processes.size(); ++k) {
-    const auto& all = variation.processes;
-    if (!all.empty() && std::find(all.begin(), all.end(), events.processes[k]) == all.end()) {
-      continue;
-    }
-    mask = mask.logical_or(of_process(events, k));
-  }
-  const EventBatch nominal = events.select(mask);
+  const EventBatch nominal = events.select(concerned_events(events, variation));
   const EventBatch moved = shifted_copies(nominal, variation, step).up;
   if (at::equal(moved.features, nominal.features) && at::equal(moved.weights, nominal.weights)) {
     fail("it changes neither features nor weights", where);

@@ -30,11 +30,6 @@ auto at_place(const std::string& where, const Build& build) {
   }
 }
 
-bool concerns(const Variation& variation, const std::string& process) {
-  const auto& all = variation.processes;
-  return all.empty() || std::find(all.begin(), all.end(), process) != all.end();
-}
-
 const std::vector<std::string>& features_of(const ExperimentOptions& options,
                                             const ExperimentData& data) {
   const auto& chosen = options.classifier.features;

@@ -31,11 +31,6 @@ namespace {
   throw Error(ErrorKind::usage, message, where);
 }
 
-bool concerns(const Variation& variation, const std::string& process) {
-  const auto& all = variation.processes;
-  return all.empty() || std::find(all.begin(), all.end(), process) != all.end();
-}
-
 std::optional<Figure> figure_of(LossKind kind) {
   switch (kind) {
     case LossKind::sigma:
@@ -212,11 +207,7 @@ Tensor Experiment::State::entries_of(const Classifier& network, const EventBatch
   std::vector<Tensor> copies;
   for (std::size_t v = 0; v < variations.size(); ++v) {
     const Variation& variation = variations[v];
-    Tensor mask = at::zeros_like(events.process, at::kBool);
-    for (const std::string& process : events.processes) {
-      if (!concerns(variation, process)) continue;
-      mask = mask.logical_or(events.process == events.process_index(process));
-    }
+    const Tensor mask = concerned_events(events, variation);
     const NuisanceOptions& nuisance = options.nuisances[v];
     const bool weighs = nuisance.effect == NuisanceEffect::normalisation ||
                         nuisance.effect == NuisanceEffect::weight_slope;

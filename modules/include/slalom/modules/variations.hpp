@@ -46,6 +46,11 @@ Variation energy_scale(
     std::string name, std::vector<std::string> columns, double relative,
     std::function<EventBatch(const EventBatch& scaled, const EventBatch& nominal)> recompute);
 
+/// Whether a variation acts on events of a process.
+bool concerns(const Variation& variation, const std::string& process);
+/// Which events a variation acts on, boolean [n].
+Tensor concerned_events(const EventBatch& events, const Variation& variation);
+
 /// Events at theta; the processes that it does not concern keep their features and weights.
 /// Differentiable in theta and in the features, as far as the map is.
 EventBatch apply_variation(const EventBatch& events, const Variation& variation,
