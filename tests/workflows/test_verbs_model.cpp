@@ -158,7 +158,8 @@ TEST_CASE("a fit to Asimov data gives back what they were made with", "[workflow
 
 TEST_CASE("MINOS intervals are as asked for", "[workflows][verbs_model]") {
   const Words whole{"fit", "-", "--json", "--minos", "all"};
-  for (const auto& item : run(whole).json().at("parameters").items()) {
+  const auto all = run(whole).json().at("parameters");
+  for (const auto& item : all.items()) {
     CHECK(item.value().at("minos").size() == 2);
   }
   const auto some =
