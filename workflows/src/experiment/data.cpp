@@ -256,6 +256,14 @@ void check_columns(const std::vector<std::string>& wanted, const EventBatch& eve
 
 double prior_of(const NuisanceOptions& nuisance) { return nuisance.prior.value_or(k_free); }
 
+double step_of(const NuisanceOptions& nuisance) { return nuisance.step / prior_of(nuisance); }
+
+SlopeMethod slope_of(const NuisanceOptions& nuisance) {
+  const bool linear = nuisance.effect == NuisanceEffect::normalisation ||
+                      nuisance.effect == NuisanceEffect::weight_slope;
+  return linear ? SlopeMethod::score : nuisance.slope;
+}
+
 std::string resolve(const ExperimentOptions& options, const std::string& path) {
   const std::filesystem::path file(path);
   return file.is_absolute() || options.base.empty()

@@ -15,6 +15,10 @@ std::vector<Variation> make_variations(const ExperimentOptions& options,
                                        const ExperimentData& data);
 /// Standard deviation of a constraint in units of theta; that of a free parameter is wide.
 double prior_of(const NuisanceOptions& nuisance);
+/// Step of its copies, in units of that standard deviation.
+double step_of(const NuisanceOptions& nuisance);
+/// How yields get their derivative: effects that are linear in the weights need no copies.
+SlopeMethod slope_of(const NuisanceOptions& nuisance);
 /// A path relative to the document.
 std::string resolve(const ExperimentOptions& options, const std::string& path);
 

@@ -135,11 +135,8 @@ PipelineOptions pipeline_options(const ExperimentOptions& options,
   result.features = options.classifier.features;
   result.variations = variations;
   for (const NuisanceOptions& nuisance : options.nuisances) {
-    // In units of the constraint's standard deviation.
-    result.steps.push_back(nuisance.step / prior_of(nuisance));
-    const bool weighs = nuisance.effect == NuisanceEffect::normalisation ||
-                        nuisance.effect == NuisanceEffect::weight_slope;
-    result.slopes.push_back(weighs ? SlopeMethod::score : nuisance.slope);
+    result.steps.push_back(step_of(nuisance));
+    result.slopes.push_back(slope_of(nuisance));
   }
   result.axes = options.summary.type == SummaryKind::histogram ? options.summary.columns
                                                                : std::vector<std::string>();

@@ -209,14 +209,12 @@ Tensor Experiment::State::entries_of(const Classifier& network, const EventBatch
     const Variation& variation = variations[v];
     const Tensor mask = concerned_events(events, variation);
     const NuisanceOptions& nuisance = options.nuisances[v];
-    const bool weighs = nuisance.effect == NuisanceEffect::normalisation ||
-                        nuisance.effect == NuisanceEffect::weight_slope;
-    if (weighs || nuisance.slope == SlopeMethod::score) {
+    if (experiment::slope_of(nuisance) == SlopeMethod::score) {
       rows.push_back(nominal * variation.score(events).to(at::kDouble) * mask.to(at::kDouble));
       continue;
     }
     rows.push_back(at::zeros_like(nominal));
-    const double step_size = nuisance.step / experiment::prior_of(nuisance);
+    const double step_size = experiment::step_of(nuisance);
     const EventBatch moved = events.with_weights(nominal).select(mask);
     const ShiftedEvents shifted = shifted_copies(moved, variation, step_size);
     for (const double sign : {1.0, -1.0}) {
