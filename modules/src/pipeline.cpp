@@ -3,6 +3,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/argmax.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/stack.h>
@@ -184,28 +185,40 @@ Tensor PipelineImpl::weight_rows(const EventBatch& events, bool scores) const {
   return at::stack(rows);
 }
 
+Tensor PipelineImpl::scores_of(const EventBatch& events, const Tensor& theta) {
+  const Tensor features =
+      options_.features.empty() ? events.features : events.matrix(options_.features);
+  return histogram.is_empty() ? classifier->outputs(features, theta)
+                              : classifier->forward(features, theta);
+}
+
+/// Columns [n, columns], of which "score" is the classifier's.
+Tensor PipelineImpl::values_of(const EventBatch& events, const Tensor& scores,
+                               const std::vector<std::string>& columns) const {
+  const bool on_score = std::find(columns.begin(), columns.end(), k_score) != columns.end();
+  return (on_score ? events.with_column(k_score, scores) : events).matrix(columns);
+}
+
+std::vector<std::string> PipelineImpl::cut_columns() const {
+  std::vector<std::string> columns;
+  for (const CutOptions& cut : selection->options().cuts) columns.push_back(cut.column);
+  return columns;
+}
+
 PipelineImpl::Filled PipelineImpl::fill(const EventBatch& all, const Tensor& theta, bool hard,
                                         bool scores) {
   const EventBatch events = options_.region ? all.select(options_.region(all)) : all;
-  const Tensor features =
-      options_.features.empty() ? events.features : events.matrix(options_.features);
   Filled result;
-  result.scores = histogram.is_empty() ? classifier->outputs(features, theta)
-                                       : classifier->forward(features, theta);
+  result.scores = scores_of(events, theta);
   Tensor weights = weight_rows(events, scores);
-  const auto values_of = [&](const std::vector<std::string>& columns) {
-    const bool on_score = std::find(columns.begin(), columns.end(), k_score) != columns.end();
-    return (on_score ? events.with_column(k_score, result.scores) : events).matrix(columns);
-  };
   if (!selection.is_empty()) {
-    std::vector<std::string> columns;
-    for (const CutOptions& cut : selection->options().cuts) columns.push_back(cut.column);
-    const Tensor values = values_of(columns);
+    const Tensor values = values_of(events, result.scores, cut_columns());
     result.efficiency = hard ? selection->hard(values).to(at::kDouble) : selection->forward(values);
     weights = weights * result.efficiency;
   }
-  const Tensor binned =
-      options_.axes.empty() || histogram.is_empty() ? result.scores : values_of(options_.axes);
+  const Tensor binned = options_.axes.empty() || histogram.is_empty()
+                            ? result.scores
+                            : values_of(events, result.scores, options_.axes);
   const SoftHistogramResult filled = histogram.is_empty()
                                          ? softmax_histogram->forward(binned, weights)
                                          : histogram->forward(binned, weights);
@@ -259,6 +272,28 @@ Tensor PipelineImpl::hard_yields(const EventBatch& events, const Tensor& theta) 
   const at::NoGradGuard no_graph;
   Filled unused;
   return all_yields(events, theta, true, unused);
+}
+
+Tensor PipelineImpl::passes(const EventBatch& events, const Tensor& theta) {
+  const at::NoGradGuard no_graph;
+  Tensor result = options_.region ? options_.region(events).to(at::kBool)
+                                  : at::ones_like(events.weights, at::kBool);
+  if (selection.is_empty()) return result;
+  const std::vector<std::string> columns = cut_columns();
+  const bool on_score = std::find(columns.begin(), columns.end(), k_score) != columns.end();
+  const Tensor scores = on_score ? scores_of(events, theta) : Tensor();
+  return result.logical_and(selection->hard(values_of(events, scores, columns)) > 0.5);
+}
+
+Tensor PipelineImpl::bin_of(const EventBatch& events, const Tensor& theta) {
+  const at::NoGradGuard no_graph;
+  const Tensor scores = scores_of(events, theta);
+  const Tensor place =
+      histogram.is_empty()
+          ? at::argmax(scores, 1)
+          : histogram->bin_of(options_.axes.empty() ? scores
+                                                    : values_of(events, scores, options_.axes));
+  return at::where(passes(events, theta), place, -1);
 }
 
 Templates PipelineImpl::templates(const Tensor& yields) const {

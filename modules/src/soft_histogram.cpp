@@ -475,24 +475,39 @@ SoftHistogramResult SoftHistogramImpl::forward(const Tensor& x, const Tensor& we
                                       bandwidth(), first.smearing);
     return choose(both.soft, both.hard, is_training(), options_.straight_through);
   }
-  Tensor index, shares;  // of the axes so far
-  for (std::size_t a = 0; a < options_.axes.size(); ++a) {
+  const Tensor index = bin_of(x);
+  Tensor shares;  // of the axes so far
+  for (std::size_t a = 0; n_axes > 1 && a < options_.axes.size(); ++a) {
     const AxisOptions& axis = options_.axes[a];
-    const Tensor column = x.dim() == 1 ? x : x.select(1, static_cast<std::int64_t>(a));
-    const Tensor bounds = edges(a), place = bin_index(column, bounds, axis.smearing.flow);
+    const Tensor column = x.select(1, static_cast<std::int64_t>(a)), bounds = edges(a);
     const std::int64_t n = number_of_bins(bounds.size(0), axis.smearing.flow);
-    index = a == 0 ? place : at::where((index < 0) | (place < 0), -1, index * n + place);
-    if (n_axes == 1) continue;
     // A bandwidth of 0 is the hard histogram.
     const bool smeared = axis.bandwidth * annealing_ > 0.0;
-    const Tensor one = smeared
-                           ? bin_membership(column, bounds, bandwidth(a), axis.smearing)
-                           : (place.unsqueeze(1) == at::arange(n, place.options())).to(at::kDouble);
+    const Tensor one = smeared ? bin_membership(column, bounds, bandwidth(a), axis.smearing)
+                               : (bin_index(column, bounds, axis.smearing.flow).unsqueeze(1) ==
+                                  at::arange(n, index.options()))
+                                     .to(at::kDouble);
     shares = a == 0 ? one : (shares.unsqueeze(2) * one.unsqueeze(1)).flatten(1);
   }
   const Histogram hard = fill_histogram(index, weights, bins());
   const Histogram soft = n_axes == 1 ? hard : split(at::matmul(stacked(weights), shares), weights);
   return choose(soft, hard, is_training(), options_.straight_through);
+}
+
+Tensor SoftHistogramImpl::bin_of(const Tensor& x) const {
+  const auto n_axes = static_cast<std::int64_t>(options_.axes.size());
+  require(x.dim() == 2 ? x.size(1) == n_axes : x.dim() == 1 && n_axes == 1,
+          "[events, " + std::to_string(n_axes) + "] expected, found " + shape_of(x),
+          "soft_histogram");
+  Tensor index;
+  for (std::size_t a = 0; a < options_.axes.size(); ++a) {
+    const Flow flow = options_.axes[a].smearing.flow;
+    const Tensor column = x.dim() == 1 ? x : x.select(1, static_cast<std::int64_t>(a));
+    const Tensor bounds = edges(a), place = bin_index(column, bounds, flow);
+    const std::int64_t n = number_of_bins(bounds.size(0), flow);
+    index = a == 0 ? place : at::where((index < 0) | (place < 0), -1, index * n + place);
+  }
+  return index;
 }
 
 void SoftHistogramImpl::pretty_print(std::ostream& stream) const {

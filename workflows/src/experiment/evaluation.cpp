@@ -2,19 +2,19 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
 
+#include "experiment/bootstrap.hpp"
 #include "experiment/data.hpp"
+#include "experiment/inference.hpp"
 #include "experiment/stages.hpp"
 #include "experiment/state.hpp"
 #include "slalom/core/fit.hpp"
 #include "slalom/core/interval.hpp"
 #include "slalom/core/model.hpp"
-#include "slalom/core/random.hpp"
 #include "slalom/modules/diagnostics.hpp"
 
 namespace slalom {
@@ -226,21 +226,6 @@ void add(Tensor& total, const Tensor& part) {
   total = total.defined() ? total + part : part.clone();
 }
 
-/// Numbers of Poisson(1), one for each event and bootstrap.
-Tensor bootstrap_counts(const Tensor& ids, std::uint64_t seed, std::int64_t bootstrap) {
-  constexpr std::uint32_t k_family = 0xB0075;
-  const Tensor on_cpu = ids.to(at::kCPU).contiguous();
-  Tensor counts = at::empty({ids.size(0)}, at::kDouble);
-  const auto* id = on_cpu.data_ptr<std::int64_t>();
-  auto* count = counts.data_ptr<double>();
-  for (std::int64_t i = 0; i < ids.size(0); ++i) {
-    RandomStream stream(seed + (static_cast<std::uint64_t>(bootstrap) << 32U),
-                        static_cast<std::uint64_t>(id[i]), k_family);
-    count[i] = stream.poisson(1.0);
-  }
-  return counts;
-}
-
 }  // namespace
 
 /// Adds what one training says about its test events.
@@ -255,7 +240,7 @@ Pipeline Experiment::State::evaluate_into(EvaluationSums& sums) {
   sums.bootstraps.resize(static_cast<std::size_t>(options.evaluation.bootstrap));
   for (std::size_t b = 0; b < sums.bootstraps.size(); ++b) {
     const Tensor counts =
-        bootstrap_counts(data.test_ids, options.data.seed, static_cast<std::int64_t>(b));
+        experiment::bootstrap_counts(data.test_ids, options.data.seed, static_cast<std::int64_t>(b));
     add(sums.bootstraps[b],
         hard_sums(pipeline, data.test.with_weights(data.test.weights *
                                                    counts.to(data.test.weights.device()))));
@@ -322,6 +307,10 @@ void Experiment::State::describe_samples(const Pipeline& pipeline, const Tensor&
   }
 }
 
+experiment::InferencePart Experiment::State::inference_part() const {
+  return {stages, data.test, data.test_ids, data.train, data.validation};
+}
+
 ExperimentResult Experiment::evaluate() {
   State& s = *state_;
   EvaluationSums sums;
@@ -330,6 +319,7 @@ ExperimentResult Experiment::evaluate() {
   result.signal_yield =
       s.data.test.weights.masked_select(s.data.test.labels == 1).sum().item<double>();
   s.stages = pipeline;
+  result.inferences = experiment::run_inferences(s.options, s.variations, {s.inference_part()});
   return result;
 }
 
@@ -339,17 +329,21 @@ ExperimentResult evaluate_folds(std::vector<Experiment>& folds,
   EvaluationSums sums;
   Pipeline pipeline{nullptr};
   double yield = 0.0;
+  std::vector<experiment::InferencePart> parts;
   for (Experiment& fold : folds) {
     Experiment::State& s = *fold.state_;
     pipeline = s.evaluate_into(sums);
     yield += s.data.test.weights.masked_select(s.data.test.labels == 1).sum().item<double>();
     s.stages = pipeline;
+    parts.push_back(s.inference_part());
   }
   sums.train = sums.train / static_cast<double>(folds.size());
   Experiment::State& last = *folds.back().state_;
   ExperimentResult result = last.result_of(pipeline, sums);
   result.signal_yield = yield;
   workspace = last.workspace;
+  result.inferences =
+      experiment::run_inferences(last.options, last.variations, std::move(parts));
   return result;
 }
 

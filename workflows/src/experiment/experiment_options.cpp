@@ -5,6 +5,7 @@
 #include <limits>
 #include <set>
 
+#include "experiment/inference.hpp"
 #include "slalom/core/error.hpp"
 #include "slalom/workflows/problem.hpp"
 
@@ -403,6 +404,9 @@ void experiment_fields(Fields& f, ExperimentOptions& options) {
   f.object("optimizer", "steps", [&](Fields& g) { optimizer_fields(g, options.optimizer); });
   f.object("training", "loop", [&](Fields& g) { training_fields(g, options.training); });
   f.object("evaluation", "result", [&](Fields& g) { evaluation_fields(g, options.evaluation); });
+  f.list("inferences", options.inferences,
+         "likelihoods over the range of nuisance parameters, with templates on a grid",
+         inference_fields);
 }
 
 ExperimentOptions read_experiment(const Json& document, const std::string& base) {
@@ -425,6 +429,7 @@ ExperimentOptions read_experiment(const Json& document, const std::string& base)
     fail("the edges of a linear summary differ between folds", "/data/folds");
   }
   if (options.evaluation.mu.empty()) fail("expected at least one signal", "/evaluation/mu");
+  experiment::check_inferences(options);
   return options;
 }
 

@@ -8,6 +8,7 @@
 #include "cli/report/html.hpp"
 #include "cli/report/page.hpp"
 #include "cli/text.hpp"
+#include "experiment/inference_report.hpp"
 #include "experiment/run_files.hpp"
 #include "experiment/templates_plot.hpp"
 #include "slalom/core/version.hpp"
@@ -404,7 +405,10 @@ std::string provenance_section(const Files& files, const std::string& no_picture
 std::string page_of(const Files& files, cli::Pictures& pictures) {
   std::string sections = summary_section(files) + guards_section(files) +
                          training_section(files, pictures) + templates_section(files, pictures) +
-                         nuisances_section(files) + workspace_sections(files, pictures) +
+                         nuisances_section(files) +
+                         experiment::inferences_section(files.result, files.options.model.poi,
+                                                        pictures) +
+                         workspace_sections(files, pictures) +
                          document_section(files);
   sections += provenance_section(files, pictures.failure());
   std::string top = head(files);

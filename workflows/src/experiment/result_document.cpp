@@ -79,6 +79,13 @@ ordered_json result_document(const ExperimentOptions& options, const ExperimentR
                          {"one_sided", cli::finite(nuisance.one_sided, "one_sided")}});
   }
   document["nuisances"] = std::move(nuisances);
+  if (!result.inferences.empty()) {
+    ordered_json inferences;
+    for (const InferenceResult& inference : result.inferences) {
+      inferences[inference.name] = inference_document(inference);
+    }
+    document["inferences"] = std::move(inferences);
+  }
   if (!result.warnings.empty()) {
     auto warnings = ordered_json::array();
     for (const Warning& warning : result.warnings) {

@@ -8,6 +8,7 @@
 #include <torch/optim/optimizer.h>
 #include <vector>
 
+#include "experiment/inference.hpp"
 #include "slalom/modules/batching.hpp"
 #include "slalom/modules/linear_summary.hpp"
 #include "slalom/modules/loss.hpp"
@@ -71,6 +72,7 @@ struct Experiment::State {
   void describe_samples(const Pipeline& pipeline, const Tensor& test,
                         ExperimentResult& result) const;
   LinearMoments moments_of(const Classifier& network, const EventBatch& events) const;
+  experiment::InferencePart inference_part() const;
   Tensor entries_of(const Classifier& network, const EventBatch& events, Tensor& weights,
                     Tensor& slopes) const;
 

@@ -8,6 +8,7 @@
 #include "cli/report/html.hpp"
 #include "cli/report/page.hpp"
 #include "cli/text.hpp"
+#include "experiment/inference_report.hpp"
 #include "experiment/report.hpp"
 #include "experiment/run_files.hpp"
 #include "slalom/core/json.hpp"
@@ -179,6 +180,20 @@ std::string comparison_section(const Study& study, cli::Pictures& pictures) {
   return html_section("comparison", "Comparison", text);
 }
 
+/// Profiles of the variants over each other, each of the first seed that has a result.
+std::string profiles_section(const Study& study, cli::Pictures& pictures) {
+  std::vector<std::pair<std::string, Json>> results;
+  for (std::size_t v = 0; v < study.options.variants.size(); ++v) {
+    for (const StudyRun& run : study.runs) {
+      if (run.variant != v || run.state != RunState::finished) continue;
+      results.emplace_back(study.options.variants[v].name,
+                           read_json(study.directory / run.directory / "result.json"));
+      break;
+    }
+  }
+  return experiment::overlaid_profiles(results, pictures);
+}
+
 std::string variants_section(const Study& study) {
   HtmlTable table("ll", {"Variant", "Its own"});
   for (const StudyVariant& variant : study.options.variants) {
@@ -233,7 +248,8 @@ std::string head(const Study& study, const std::string& no_pictures) {
 std::string page_of(const Study& study, cli::Pictures& pictures) {
   Warnings warnings = study.comparison.warnings;
   std::string sections =
-      comparison_section(study, pictures) + training_section(study, pictures) +
+      comparison_section(study, pictures) + profiles_section(study, pictures) +
+      training_section(study, pictures) +
       html_section("warnings", "Warnings", cli::warnings_list(warnings)) + variants_section(study) +
       runs_section(study) +
       html_section("document", "Study in full",

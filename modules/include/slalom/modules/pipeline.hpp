@@ -92,6 +92,10 @@ class PipelineImpl : public torch::nn::Module {
   Tensor yields(const EventBatch& events, const Tensor& theta = {});
   /// The same with hard cuts and bins, without a graph.
   Tensor hard_yields(const EventBatch& events, const Tensor& theta = {});
+  /// Whether each event is in the region and passes the hard cuts, boolean [n].
+  Tensor passes(const EventBatch& events, const Tensor& theta = {});
+  /// Bin of each event with hard cuts and bins [n]; -1: it is in none.
+  Tensor bin_of(const EventBatch& events, const Tensor& theta = {});
   /// The model's templates with yields in their places. The observed data of the channel become
   /// those expected at the initial values, unless the figure of merit is that of observed data.
   Templates templates(const Tensor& yields) const;
@@ -135,6 +139,10 @@ class PipelineImpl : public torch::nn::Module {
   bool by_score(std::size_t variation) const;
   double step_of(std::size_t variation) const;
   Tensor weight_rows(const EventBatch& events, bool scores) const;
+  Tensor scores_of(const EventBatch& events, const Tensor& theta);
+  Tensor values_of(const EventBatch& events, const Tensor& scores,
+                   const std::vector<std::string>& columns) const;
+  std::vector<std::string> cut_columns() const;
   Filled fill(const EventBatch& events, const Tensor& theta, bool hard, bool scores);
   Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal);
 

@@ -108,6 +108,9 @@ class SoftHistogramImpl : public torch::nn::Module {
   /// \param x [n], or [n, axes] \param weights [n] or [k, n]
   SoftHistogramResult forward(const Tensor& x, const Tensor& weights);
 
+  /// Bin of every event [n] in the hard histogram, -1 for one that is dropped; the last axis runs
+  /// fastest. \param x as forward()
+  Tensor bin_of(const Tensor& x) const;
   /// Edges [B + 1] of an axis; a node of the graph if they are learned.
   Tensor edges(std::size_t axis = 0) const;
   /// Bandwidths [B + 1] of the edges at the current step.

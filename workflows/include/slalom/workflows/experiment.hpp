@@ -71,6 +71,7 @@ struct ExperimentResult {
   std::optional<double> minos_low;               ///< end of its interval
   std::optional<double> minos_high;              ///< end of its interval
   std::string fit_message;                       ///< of the fit
+  std::vector<InferenceResult> inferences;       ///< in the order of the options
   Warnings warnings;  ///< guards: nearly empty bins, over-constraint, ...
 };
 

@@ -15,6 +15,7 @@
 #include "slalom/modules/soft_histogram.hpp"
 #include "slalom/modules/variations.hpp"
 #include "slalom/workflows/fields.hpp"
+#include "slalom/workflows/inference.hpp"
 
 /// \file
 /// An experiment as a document: data, nuisance parameters, statistical model, stages, loss,
@@ -208,6 +209,7 @@ struct ExperimentOptions {
   OptimizerOptions optimizer = {};                  ///< steps
   TrainingOptions training = {};                    ///< loop
   EvaluationOptions evaluation = {};                ///< result
+  std::vector<InferenceOptions> inferences = {};    ///< likelihoods over the range of a nuisance
   std::string base = {};  ///< folder of relative paths; not part of the document
 };
 
