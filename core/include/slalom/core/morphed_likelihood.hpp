@@ -107,8 +107,12 @@ class MorphedLikelihood {
   void set_asimov(std::span<const double> x);
 
  private:
+  void find_log_gammas(std::size_t channel);
+
   std::vector<MorphedParameter> parameters_;
   std::vector<MorphedChannel> channels_;
+  std::vector<std::vector<std::size_t>> active_;  // parameters that matter, per channel
+  std::vector<std::vector<double>> log_gammas_;   // lnGamma(n + 1), of data that do not depend on z
 };
 
 /// How to fit.

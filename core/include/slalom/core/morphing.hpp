@@ -103,7 +103,7 @@ class Morphing {
   };
   /// The place of a z. \throws Error (usage) for a z that is not finite
   Place place(double z) const;
-  /// Evaluates the bins from `begin` on, as many as `value` has.
+  /// Evaluates the bins from `begin` on, as many as `value` has. Second derivatives need the first.
   void evaluate(const Place& place, std::size_t begin, std::span<double> value,
                 std::span<double> first = {}, std::span<double> second = {}) const;
 
