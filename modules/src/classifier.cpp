@@ -259,6 +259,20 @@ Tensor EnsembleImpl::spread(const Tensor& features, const Tensor& theta) {
   return at::sqrt((deviation * deviation).sum(0) / degrees);
 }
 
+FrozenClassifierImpl::FrozenClassifierImpl(Classifier network, const Tensor& theta)
+    : network_(std::move(network)), theta_(theta) {
+  require(theta_.defined() && theta_.dim() == 1, "theta [p] expected", k_where);
+  score = network_->score;
+  temperature = network_->temperature;
+  register_module("network", network_);
+}
+
+Tensor FrozenClassifierImpl::outputs(const Tensor& features, const Tensor& theta) {
+  return network_->outputs(features, theta.defined() ? theta : theta_.to(features.device()));
+}
+
+bool FrozenClassifierImpl::piecewise_linear() const { return network_->piecewise_linear(); }
+
 FunctionClassifierImpl::FunctionClassifierImpl(Function function, Score score_of,
                                                bool piecewise_linear)
     : function_(std::move(function)), piecewise_linear_(piecewise_linear) {

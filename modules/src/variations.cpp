@@ -23,12 +23,6 @@ using detail::shape_of;
 
 constexpr const char* k_where = "variations";
 
-/// One element, without dimensions: it changes neither shape nor type of what it meets.
-Tensor scalar(const Tensor& theta) {
-  require(theta.numel() == 1, "one theta expected, found " + shape_of(theta), k_where);
-  return theta.reshape({});
-}
-
 template <class Change>
 EventBatch change_columns(const EventBatch& events, const std::vector<std::string>& columns,
                           const Change& change) {
@@ -54,9 +48,9 @@ Variation reweighting(std::string name, Variation::PerEvent numbers, bool expone
   result.name = std::move(name);
   result.score = numbers;
   result.shifts = false;
-  result.apply = [numbers = std::move(numbers), exponential](const EventBatch& events,
-                                                             const Tensor& theta) {
-    const Tensor s = numbers(events).to(at::kDouble) * scalar(theta);
+  result.apply = [numbers = std::move(numbers), exponential, called = result.name](
+                     const EventBatch& events, const Tensor& theta) {
+    const Tensor s = numbers(events).to(at::kDouble) * theta_of(theta, events, called);
     return events.with_weights(events.weights * (exponential ? at::exp(s) : 1.0 + s));
   };
   return result;
@@ -67,9 +61,9 @@ Variation reweighting(std::string name, Variation::PerEvent numbers, bool expone
 Variation scale_variation(std::string name, std::vector<std::string> columns, double relative) {
   Variation result;
   result.name = std::move(name);
-  result.apply = [columns = std::move(columns), relative](const EventBatch& events,
-                                                          const Tensor& theta) {
-    const Tensor factor = 1.0 + relative * scalar(theta);
+  result.apply = [columns = std::move(columns), relative, called = result.name](
+                     const EventBatch& events, const Tensor& theta) {
+    const Tensor factor = 1.0 + relative * theta_of(theta, events, called);
     return change_columns(events, columns, [&](const Tensor& x) { return x * factor; });
   };
   return result;
@@ -78,9 +72,9 @@ Variation scale_variation(std::string name, std::vector<std::string> columns, do
 Variation shift_variation(std::string name, std::vector<std::string> columns, double amount) {
   Variation result;
   result.name = std::move(name);
-  result.apply = [columns = std::move(columns), amount](const EventBatch& events,
-                                                        const Tensor& theta) {
-    const Tensor step = amount * scalar(theta);
+  result.apply = [columns = std::move(columns), amount, called = result.name](
+                     const EventBatch& events, const Tensor& theta) {
+    const Tensor step = amount * theta_of(theta, events, called);
     return change_columns(events, columns, [&](const Tensor& x) { return x + step; });
   };
   return result;
@@ -115,6 +109,15 @@ Tensor concerned_events(const EventBatch& events, const Variation& variation) {
   return concerned(events, variation.processes);
 }
 
+Tensor theta_of(const Tensor& theta, const EventBatch& events, const std::string& name) {
+  if (theta.numel() == 1) return theta.reshape({});
+  require(theta.dim() == 1 && theta.size(0) == events.size(),
+          "one theta expected, or one for each of " + std::to_string(events.size()) +
+              " events, found " + shape_of(theta),
+          name.c_str());
+  return theta;
+}
+
 EventBatch apply_variation(const EventBatch& events, const Variation& variation,
                            const Tensor& theta) {
   EventBatch moved = variation.apply(events, theta);
@@ -134,12 +137,14 @@ EventBatch apply_variation(const EventBatch& events, const Variation& variation,
 
 EventBatch apply_variations(const EventBatch& events, const std::vector<Variation>& variations,
                             const Tensor& theta) {
-  require(theta.dim() == 1 && theta.size(0) == static_cast<std::int64_t>(variations.size()),
+  const bool of_events = theta.dim() == 2 && theta.size(0) == events.size();
+  require((theta.dim() == 1 || of_events) &&
+              theta.size(-1) == static_cast<std::int64_t>(variations.size()),
           "theta [" + std::to_string(variations.size()) + "] expected, found " + shape_of(theta),
           k_where);
   EventBatch result = events;
   for (std::size_t i = 0; i < variations.size(); ++i) {
-    result = apply_variation(result, variations[i], theta[static_cast<std::int64_t>(i)]);
+    result = apply_variation(result, variations[i], theta.select(-1, static_cast<std::int64_t>(i)));
   }
   return result;
 }

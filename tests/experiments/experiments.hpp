@@ -28,4 +28,25 @@ inline Json small_experiment(std::int64_t steps = 12) {
   })");
 }
 
+/// The rotated blobs, with their angle to learn about.
+inline Json small_learning(const std::string& strategy, std::int64_t steps = 12) {
+  return Json::parse(R"({
+    "name": "learning",
+    "data": {"problem": "gaussian", "train": 20000, "validation": 2000, "test": 10000,
+             "test_sampling": "lattice"},
+    "nuisances": [{"name": "z", "prior": 0.5, "step": 0.05}],
+    "classifier": {"hidden": [16], "activation": "silu"},
+    "learning": {"strategy": ")" +
+                     strategy +
+                     R"(", "parameters": [{"name": "z", "low": -0.7854, "high": 0.7854}]},
+    "summary": {"bins": 10},
+    "loss": [{"term": "cross_entropy"}],
+    "optimizer": {"learning_rate": {"shape": "cosine", "start": 3e-2, "end": 0}},
+    "training": {"steps": )" +
+                     std::to_string(steps) +
+                     R"(, "batch_size": 1000, "validate_every": 6, "keep_best": true},
+    "evaluation": {"fit": false}
+  })");
+}
+
 }  // namespace slalom::test

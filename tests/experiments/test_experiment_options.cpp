@@ -86,6 +86,40 @@ TEST_CASE("bad experiments: one clear message with its place", "[workflows][expe
   fails({"data.signal=sgnal"}, "/data/signal", "did you mean 'signal'");
   fails({"data.split=[1]"}, "/data/split", "add up to 1");
   fails({"data.files=[{\"path\": \"x.csv\"}]"}, "/data", "not both");
+  fails({"data.test_sampling=latice"}, "/data/test_sampling", "did you mean 'lattice'");
+  fails({"data.test_sampling=lattice"}, "/data/test_sampling", "no lattice");
+  const std::vector<std::string> toy{"data.problem=gaussian", "nuisances=[{\"name\": \"z\"}]",
+                                     "data.test_sampling=lattice"};
+  const auto fails_in_toy = [&](std::vector<std::string> more, const std::string& where,
+                                const std::string& fragment) {
+    more.insert(more.begin(), toy.begin(), toy.end());
+    fails(more, where, fragment);
+  };
+  fails_in_toy({"model.mc_statistics=true"}, "/model/mc_statistics", "no statistical");
+  fails_in_toy({"evaluation.bootstrap=3"}, "/evaluation/bootstrap", "no statistical");
+  // Learning.
+  fails({"learning.strategy=augmentatoin"}, "/learning/strategy", "did you mean 'augmentation'");
+  fails({"learning.strategy=parameterised"}, "/learning/parameters", "at least one");
+  fails({"learning.strategy=augmentation"}, "/learning/parameters", "at least one");
+  fails({"learning.parameters=[{\"name\": \"shft\"}]"}, "/learning/parameters/0/name",
+        "did you mean 'shift'");
+  fails({"learning.parameters=[{\"name\": \"shift\"}, {\"name\": \"shift\"}]"},
+        "/learning/parameters/1/name", "there already");
+  fails({"learning.parameters=[{\"name\": \"shift\", \"low\": 1}]"}, "/learning/parameters/0/high",
+        "more than `low`");
+  fails({"learning.parameters=[{\"name\": \"shift\", \"distribution\": \"flat\"}]"},
+        "/learning/parameters/0/distribution", "uniform, normal");
+  fails({"classifier.type=column", "classifier.column=x1", "learning.strategy=parameterised",
+         "learning.parameters=[{\"name\": \"shift\"}]"},
+        "/learning/strategy", "knows no parameters");
+  fails({"classifier.type=exact"}, "/classifier/type", "'wunsch' are not here");
+  fails_in_toy({"classifier.type=exact", "classifier.features=[\"x\"]"}, "/classifier/features",
+               "all features");
+  fails_in_toy({"classifier.type=exact", "summary.type=softmax"}, "/summary/type", "one output");
+  fails_in_toy({"classifier.type=exact"}, "/training/steps", "nothing to train");
+  fails_in_toy({"classifier.type=exact", "nuisances.0.effect=shift", "nuisances.0.columns=[\"x\"]",
+                "learning.parameters=[{\"name\": \"z\"}]"},
+               "/learning/parameters/0/name", "variations of the problem");
   // Nuisance parameters.
   fails({"nuisances.0.name="}, "/nuisances/0/name", "needs a name");
   fails({"nuisances.0.name=shft"}, "/nuisances/0/name", "did you mean 'shift'");

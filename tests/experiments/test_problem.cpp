@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full_like.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <Eigen/Dense>
 #include <algorithm>
@@ -86,10 +87,19 @@ double log_gaussian(std::size_t process, const double* x, const double* theta) {
   return log_gauss(x[0], sign * std::cos(z), 0.7) + log_gauss(x[1], sign * std::sin(z), 0.7);
 }
 
+double log_pivot(std::size_t process, const double* x, const double* theta) {
+  if (process == k_signal) {
+    return log_gauss(x[0], 1.0, 1.0) + log_gauss(x[1], 1.0 + theta[0], 1.0);
+  }
+  // x2 given x1.
+  return log_gauss(x[0], 0.0, 1.0) + log_gauss(x[1], -0.5 * x[0], std::sqrt(0.75));
+}
+
 LogDensity density_of(const std::string& name) {
   static const std::map<std::string, LogDensity> all = {
       {"inferno", log_inferno}, {"blobs", log_blobs}, {"wunsch", log_wunsch},
-      {"joint", log_joint},     {"cuts", log_cuts},   {"gaussian", log_gaussian}};
+      {"joint", log_joint},     {"cuts", log_cuts},   {"gaussian", log_gaussian},
+      {"pivot", log_pivot}};
   return all.at(name);
 }
 
@@ -222,8 +232,8 @@ Tensor at_theta(double theta) { return tensor({theta}); }
 }  // namespace
 
 TEST_CASE("problems know their names", "[experiments][problem]") {
-  CHECK(slalom::problem_names() ==
-        std::vector<std::string>{"inferno", "blobs", "wunsch", "joint", "cuts", "gaussian"});
+  CHECK(slalom::problem_names() == std::vector<std::string>{"inferno", "blobs", "wunsch", "joint",
+                                                            "cuts", "gaussian", "pivot"});
   for (const std::string& name : slalom::problem_names()) CHECK(make_problem(name).name == name);
   check_fails(ErrorKind::usage, "infrno", "did you mean 'inferno'?",
               [] { return make_problem("infrno"); });
@@ -234,7 +244,8 @@ TEST_CASE("problems know their names", "[experiments][problem]") {
 TEST_CASE("events carry yields, labels and processes", "[experiments][problem]") {
   const std::map<std::string, std::pair<double, double>> yields = {
       {"inferno", {1000, 50}}, {"blobs", {100, 20}},  {"wunsch", {1000, 50}},
-      {"joint", {1000, 60}},   {"cuts", {8000, 300}}, {"gaussian", {50000, 500}}};
+      {"joint", {1000, 60}},   {"cuts", {8000, 300}}, {"gaussian", {50000, 500}},
+      {"pivot", {1000, 1000}}};
   for (const std::string& name : slalom::problem_names()) {
     CAPTURE(name);
     const Problem problem = make_problem(name);
@@ -309,10 +320,18 @@ TEST_CASE("moments are those of the definitions", "[experiments][problem]") {
     check_moments(column(gaussian, "background", name), -std::sqrt(0.5), 0.7);
     check_moments(column(gaussian, "signal", name), std::sqrt(0.5), 0.7);
   }
-  // All features are independent of each other.
+  const Problem pivot = make_problem("pivot");
+  for (const char* name : {"x1", "x2"}) {
+    check_moments(column(pivot, "background", name), 0.0, 1.0);
+    check_moments(column(pivot, "signal", name), 1.0, 1.0);
+  }
+  CHECK_THAT(covariance(column(pivot, "background", "x1"), column(pivot, "background", "x2")),
+             WithinAbs(-0.5, 5.0 * std::sqrt(1.25 / 200000.0)));
+  // All features are independent of each other, but for that.
   for (const std::string& name : slalom::problem_names()) {
     const Problem problem = make_problem(name);
     for (const char* process : {"background", "signal"}) {
+      if (name == "pivot" && std::string(process) == "background") continue;
       for (std::size_t j = 1; j < problem.columns.size(); ++j) {
         for (std::size_t k = 0; k < j; ++k) {
           const Vector x = column(problem, process, problem.columns[j]),
@@ -340,12 +359,18 @@ TEST_CASE("no variation at 0", "[experiments][problem]") {
                                     events.of_process(process.name).features) > 0.0;
         CHECK(moved == concerns(variation, process.name));
       }
-      check_fails(
-          ErrorKind::usage,
-          variation.name == "shift" || variation.name == "r" ? "variations" : variation.name,
-          "one theta expected", [&] {
-            return slalom::apply_variation(events, variation, tensor({0.1, 0.2}));
-          });
+      check_fails(ErrorKind::usage, variation.name, "one theta expected", [&] {
+        return slalom::apply_variation(events, variation, tensor({0.1, 0.2}));
+      });
+      // A theta for each event. One for all leaves features in float32 throughout.
+      const double largest = other.features.abs().max().item<double>() + 1.0;
+      const Tensor each =
+          at::where(events.weights.cumsum(0) * 2.0 < events.weights.sum(),
+                    at::full_like(events.weights, 0.3), at::full_like(events.weights, -0.2));
+      const EventBatch mixed = slalom::apply_variation(events, variation, each),
+                       down = slalom::apply_variation(events, variation, at_theta(-0.2));
+      CHECK(distance(mixed.features, at::where((each > 0.0).unsqueeze(1), other.features,
+                                               down.features)) < 1e-6 * largest);
     }
   }
   const Problem inferno = make_problem("inferno"), joint = make_problem("joint");
@@ -355,6 +380,85 @@ TEST_CASE("no variation at 0", "[experiments][problem]") {
   check_fails(ErrorKind::usage, "alpha", "zero or negative", [&] {
     return slalom::apply_variation(joint.events(5, 1), joint.variations[0], at_theta(-5.5));
   });
+}
+
+TEST_CASE("exact log ratios", "[experiments][problem]") {
+  int known = 0;
+  for (const std::string& name : slalom::problem_names()) {
+    const Problem problem = make_problem(name);
+    if (!problem.log_ratio) continue;
+    CAPTURE(name);
+    ++known;
+    const LogDensity log_density = density_of(name);
+    const EventBatch events = problem.events(20, 3);
+    const Vector x = values(events.features);
+    const Tensor each = tensor({0.0, 0.7}).repeat({20}).unsqueeze(1);
+    const Vector nominal = values(problem.log_ratio(events.features, {})),
+                 moved = values(problem.log_ratio(events.features, tensor({0.7}))),
+                 mixed = values(problem.log_ratio(events.features, each));
+    for (std::size_t i = 0; i < nominal.size(); ++i) {
+      for (const double theta : {0.0, 0.7}) {
+        const double* event = x.data() + 2 * i;
+        const double expected =
+            log_density(k_signal, event, &theta) - log_density(k_background, event, &theta);
+        CHECK_THAT(theta > 0.0 ? moved[i] : nominal[i], WithinAbs(expected, 1e-12));
+        if ((i % 2 == 1) == (theta > 0.0)) CHECK_THAT(mixed[i], WithinAbs(expected, 1e-12));
+      }
+    }
+    slalom::test::check_gradients(
+        [&](const std::vector<Tensor>& inputs) {
+          return problem.log_ratio(events.features, inputs[0]).sin().sum();
+        },
+        {at_theta(0.3)});
+  }
+  CHECK(known == 2);
+}
+
+TEST_CASE("sums over a lattice are integrals", "[experiments][problem]") {
+  for (const std::string& name : slalom::problem_names()) {
+    const Problem problem = make_problem(name);
+    CAPTURE(name);
+    if (!problem.lattice) {
+      check_fails(ErrorKind::usage, name, "has no lattice",
+                  [&] { return problem.lattice_events(10); });
+      continue;
+    }
+    const EventBatch events = problem.lattice_events(60);
+    CHECK(events.size() == 2 * 3600);
+    const LogDensity log_density = density_of(name);
+    const double none = 0.0, cell = 12.0 / 60.0;
+    for (std::size_t p = 0; p < 2; ++p) {
+      const EventBatch part = events.of_process(problem.processes[p].name);
+      const Vector w = values(part.weights), x = values(part.features);
+      CHECK_THAT(part.weights.sum().item<double>(), WithinRel(problem.processes[p].yield, 1e-12));
+      // Weights are densities times cells, in units in which the covariance is 1.
+      const double volume = name == "gaussian" ? 0.49 : p == k_background ? std::sqrt(0.75) : 1.0;
+      for (std::size_t i = 0; i < w.size(); i += 97) {
+        const double density = std::exp(log_density(p, x.data() + 2 * i, &none));
+        CHECK_THAT(w[i],
+                   WithinRel(problem.processes[p].yield * density * cell * cell * volume, 2e-5));
+      }
+      // Moments of a smooth function, and what is on one side of a line.
+      const Tensor share = part.weights / problem.processes[p].yield,
+                   a = part.features.select(1, 0).to(at::kDouble),
+                   b = part.features.select(1, 1).to(at::kDouble);
+      const bool pivot = name == "pivot";
+      const double mean = pivot ? (p == k_signal ? 1.0 : 0.0)
+                                : (p == k_signal ? 1.0 : -1.0) * std::sqrt(0.5),
+                   variance = pivot ? 1.0 : 0.49, between = pivot && p == k_background ? -0.5 : 0.0;
+      CHECK_THAT((share * a).sum().item<double>(), WithinAbs(mean, 1e-6));
+      CHECK_THAT((share * b).sum().item<double>(), WithinAbs(mean, 1e-6));
+      CHECK_THAT((share * (a - mean) * (a - mean)).sum().item<double>(), WithinAbs(variance, 1e-6));
+      CHECK_THAT((share * (a - mean) * (b - mean)).sum().item<double>(), WithinAbs(between, 1e-6));
+      const double below =
+          (share * (a + b < 2.0 * mean + 0.5).to(at::kDouble)).sum().item<double>();
+      CHECK_THAT(
+          below,
+          WithinAbs(slalom::normal_cdf(0.5 / std::sqrt(2.0 * variance + 2.0 * between)), 2e-3));
+    }
+    check_fails(ErrorKind::usage, name, "2 points", [&] { return problem.lattice(0, 1); });
+    check_fails(ErrorKind::usage, name, "needs a process", [&] { return problem.lattice(2, 5); });
+  }
 }
 
 TEST_CASE("scores are slopes of log densities", "[experiments][problem]") {

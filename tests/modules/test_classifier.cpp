@@ -158,6 +158,25 @@ TEST_CASE("one of two networks is in charge on either side", "[modules][classifi
   CHECK(net->parameters().size() == 8);
 }
 
+TEST_CASE("a frozen network is one of features alone", "[modules][classifier]") {
+  MlpOptions options{.inputs = 2, .hidden = {4}, .score = Score::linear, .float64 = true};
+  options.temperature = 2.0;
+  options.parameters = {{"z", 0.8, 1.2}};
+  Mlp net(options);
+  const Tensor x = features(4, 2);
+  slalom::FrozenClassifier frozen(slalom::as_classifier(net.ptr()), tensor({0.9}));
+  CHECK(distance(frozen->forward(x), net->forward(x, tensor({0.9}))) == 0.0);
+  // theta that is given is taken.
+  CHECK(distance(frozen->forward(x, tensor({1.1})), net->forward(x, tensor({1.1}))) == 0.0);
+  CHECK(distance(frozen->forward(x), frozen->forward(x, tensor({1.1}))) > 1e-3);
+  CHECK(values(frozen->theta()) == Vector{0.9});
+  CHECK(frozen->parameters().size() == net->parameters().size());
+  CHECK(frozen->piecewise_linear());
+  check_fails(ErrorKind::usage, "classifier", "theta [p] expected", [&] {
+    slalom::FrozenClassifierImpl wrong(slalom::as_classifier(net.ptr()), Tensor());
+  });
+}
+
 TEST_CASE("an ensemble is the mean of its members", "[modules][classifier]") {
   std::vector<Classifier> members;
   Vector outputs;

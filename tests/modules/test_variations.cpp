@@ -130,6 +130,33 @@ TEST_CASE("variations are differentiable in theta and in the features",
               [&] { slalom::apply_variations(events, all, at_theta(0.0)); });
 }
 
+TEST_CASE("a theta for each event", "[modules][variations][gradient]") {
+  const EventBatch events = example();
+  const std::vector<Variation> all = {
+      slalom::scale_variation("jes", {"pt"}, 0.1), slalom::shift_variation("met", {"met"}, 2.0),
+      slalom::energy_scale("tes", {"pt"}, 0.03, recompute),
+      slalom::exponential_reweighting("w", [](const EventBatch& e) { return e.column("pt"); }),
+      slalom::linear_reweighting("l", [](const EventBatch& e) { return e.column("met"); })};
+  const Tensor each = sequence(25, 0.7).reshape({5, 5});
+  const EventBatch moved = slalom::apply_variations(events, all, each);
+  for (std::int64_t i = 0; i < 5; ++i) {
+    const Tensor place = tensor({static_cast<double>(i)}).to(at::kLong);
+    const EventBatch alone = slalom::apply_variations(events.select(place), all, each[i]);
+    CHECK(distance(moved.features[i], alone.features[0]) < 1e-14);
+    CHECK(distance(moved.weights[i], alone.weights[0]) < 1e-14);
+  }
+  check_gradients(
+      [&](const std::vector<Tensor>& inputs) {
+        const EventBatch m = slalom::apply_variations(events, all, inputs[0]);
+        return (m.features * m.features).sum() + (m.weights * m.weights).sum();
+      },
+      {0.1 * each});
+  check_fails(ErrorKind::usage, "jes", "one for each of 5 events, found [3]",
+              [&] { return slalom::apply_variation(events, all[0], sequence(3)); });
+  check_fails(ErrorKind::usage, "variations", "theta [5] expected, found [4, 5]",
+              [&] { return slalom::apply_variations(events, all, each.slice(0, 0, 4)); });
+}
+
 TEST_CASE("other processes stay where they are", "[modules][variations]") {
   const EventBatch events = example();
   Variation v = slalom::scale_variation("jes", {"pt"}, 0.1);

@@ -62,7 +62,13 @@ ExperimentData generate(const DataOptions& options) {
   ExperimentData data;
   data.train = problem.events(options.train, sample_seed(options.seed, 0));
   data.validation = problem.events(options.validation, sample_seed(options.seed, 1));
-  data.test = problem.events(options.test, sample_seed(options.seed, 2));
+  if (options.test_sampling == TestSampling::lattice) {
+    const auto axes = static_cast<double>(problem.columns.size());
+    const double points = std::pow(static_cast<double>(options.test), 1.0 / axes);
+    data.test = problem.lattice_events(std::max<std::int64_t>(std::llround(points), 2));
+  } else {
+    data.test = problem.events(options.test, sample_seed(options.seed, 2));
+  }
   data.test_ids = at::arange(data.test.size(), at::kLong);
   for (const ProblemProcess& process : problem.processes) data.processes.push_back(process.name);
   return data;

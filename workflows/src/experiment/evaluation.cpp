@@ -10,6 +10,7 @@
 #include "experiment/bootstrap.hpp"
 #include "experiment/data.hpp"
 #include "experiment/inference.hpp"
+#include "experiment/learning.hpp"
 #include "experiment/stages.hpp"
 #include "experiment/state.hpp"
 #include "slalom/core/fit.hpp"
@@ -138,7 +139,8 @@ Pipeline Experiment::State::finished(const Classifier& network) {
   std::vector<double> edges{low};
   edges.insert(edges.end(), inner.begin(), inner.end());
   edges.push_back(high);
-  const auto scored = std::make_shared<experiment::EfficientScoreImpl>(network, coefficients);
+  const auto scored = std::make_shared<experiment::EfficientScoreImpl>(
+      experiment::observable(options, network), coefficients);
   return experiment::make_pipeline(options, data, variations, as_classifier(scored), edges);
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <set>
 
+#include "cli/suggest.hpp"
 #include "experiment/inference.hpp"
 #include "slalom/core/error.hpp"
 #include "slalom/workflows/problem.hpp"
@@ -17,7 +18,10 @@ const std::vector<std::string> k_missing{"refuse", "drop_event", "replace", "kee
 const std::vector<std::string> k_effects{
     "problem", "scale", "shift", "log_weight", "weight_slope", "normalisation", "tau_energy_scale"};
 const std::vector<std::string> k_slopes{"copies", "score", "automatic"};
-const std::vector<std::string> k_classifiers{"mlp", "torch_script", "column"};
+const std::vector<std::string> k_classifiers{"mlp", "torch_script", "column", "exact"};
+const std::vector<std::string> k_samplings{"random", "lattice"};
+const std::vector<std::string> k_strategies{"nominal", "augmentation", "parameterised"};
+const std::vector<std::string> k_distributions{"uniform", "normal"};
 const std::vector<std::string> k_activations{"relu", "leaky_relu", "elu",  "silu",
                                              "gelu", "softplus",   "tanh", "sigmoid"};
 const std::vector<std::string> k_initialisations{"he_normal", "he_uniform", "xavier_normal",
@@ -67,6 +71,8 @@ void data_fields(Fields& f, DataOptions& data) {
   f.integer("validation", data.validation, "problem: events of each process to watch the training",
             counts);
   f.integer("test", data.test, "problem: events of each process for the result", counts);
+  f.choice("test_sampling", data.test_sampling, k_samplings,
+           "problem: test events are drawn, or about as many lie on a lattice (quadrature)");
   f.list("files", data.files, "files of events, which are split", file_fields);
   f.text("higgsml", data.higgsml, "the ATLAS HiggsML file (CSV), in the place of files");
   f.integer("folds", data.folds,
@@ -120,6 +126,21 @@ void classifier_fields(Fields& f, ClassifierSource& classifier) {
   f.text("column", classifier.column, "column: the score");
   f.flag("trainable", classifier.trainable, "whether its weights are trained");
   f.text("weights", classifier.weights, "mlp: weights.npz of another experiment to start from");
+}
+
+void parameter_fields(Fields& f, LearningParameter& parameter) {
+  f.text("name", parameter.name, "one of the nuisance parameters");
+  f.choice("distribution", parameter.distribution, k_distributions,
+           "of theta: uniform from low to high, or normal with these one standard deviation off");
+  f.number("low", parameter.low, "in units of its theta");
+  f.number("high", parameter.high, "in units of its theta");
+}
+
+void learning_fields(Fields& f, LearningOptions& learning) {
+  f.choice("strategy", learning.strategy, k_strategies,
+           "what cross entropy is trained on: nominal events, or events at random theta, which the "
+           "network may be told");
+  f.list("parameters", learning.parameters, "nuisance parameters that are drawn", parameter_fields);
 }
 
 void cut_fields(Fields& f, CutOptions& cut) {
@@ -244,6 +265,17 @@ void check_data(const ExperimentOptions& options) {
       fail(error.message(), "/data/problem");
     }
   }
+  if (data.test_sampling == TestSampling::lattice) {
+    if (data.problem.empty() || !make_problem(data.problem).lattice) {
+      fail("there is no lattice for these events", "/data/test_sampling");
+    }
+    if (options.model.mc_statistics) {
+      fail("a lattice has no statistical uncertainty", "/model/mc_statistics");
+    }
+    if (options.evaluation.bootstrap > 0) {
+      fail("a lattice has no statistical uncertainty", "/evaluation/bootstrap");
+    }
+  }
   for (std::size_t i = 0; i < data.files.size(); ++i) {
     const std::string where = "/data/files/" + std::to_string(i);
     const DataFile& file = data.files[i];
@@ -313,6 +345,22 @@ void check_axes(const SummaryOptions& summary) {
   }
 }
 
+void check_exact(const ExperimentOptions& options) {
+  if (options.classifier.type != ClassifierKind::exact) return;
+  const std::string& name = options.data.problem;
+  if (name.empty()) fail("the densities of events in files are not known", "/classifier/type");
+  const Problem problem = make_problem(name);
+  if (!problem.log_ratio) {
+    fail("the densities of the problem '" + name + "' are not here", "/classifier/type");
+  }
+  if (!options.classifier.features.empty() && options.classifier.features != problem.columns) {
+    fail("exact densities need all features, in their order", "/classifier/features");
+  }
+  if (options.summary.type == SummaryKind::softmax) {
+    fail("exact densities have one output", "/summary/type");
+  }
+}
+
 void check_stages(const ExperimentOptions& options) {
   const ClassifierSource& classifier = options.classifier;
   const SummaryOptions& summary = options.summary;
@@ -322,6 +370,7 @@ void check_stages(const ExperimentOptions& options) {
   if (classifier.type == ClassifierKind::column && classifier.column.empty()) {
     fail("a column is needed", "/classifier/column");
   }
+  check_exact(options);
   check_axes(summary);
   const bool is_mlp = classifier.type == ClassifierKind::mlp;
   if (summary.type == SummaryKind::softmax && is_mlp &&
@@ -340,6 +389,38 @@ void check_stages(const ExperimentOptions& options) {
   }
   if (summary.type == SummaryKind::linear && !options.model.workspace.empty()) {
     fail("the linear summary needs the model that is made here", "/model/workspace");
+  }
+}
+
+void check_learning(const ExperimentOptions& options) {
+  const LearningOptions& learning = options.learning;
+  std::set<std::string> names;
+  for (std::size_t i = 0; i < learning.parameters.size(); ++i) {
+    const LearningParameter& parameter = learning.parameters[i];
+    const std::string where = "/learning/parameters/" + std::to_string(i);
+    std::vector<std::string> known;
+    for (const NuisanceOptions& nuisance : options.nuisances) known.push_back(nuisance.name);
+    const auto found = std::find(known.begin(), known.end(), parameter.name);
+    if (found == known.end()) {
+      fail("there is no nuisance parameter '" + parameter.name + "'" +
+               cli::did_you_mean(parameter.name, known),
+           where + "/name");
+    }
+    if (!names.insert(parameter.name).second) fail("it is there already", where + "/name");
+    if (!(parameter.low < parameter.high)) fail("expected more than `low`", where + "/high");
+    const auto& nuisance = options.nuisances[static_cast<std::size_t>(found - known.begin())];
+    if (options.classifier.type == ClassifierKind::exact &&
+        nuisance.effect != NuisanceEffect::problem) {
+      fail("exact densities are known for variations of the problem alone", where + "/name");
+    }
+  }
+  if (learning.strategy == Strategy::nominal) return;
+  if (learning.parameters.empty()) {
+    fail("expected at least one nuisance parameter", "/learning/parameters");
+  }
+  if (learning.strategy == Strategy::parameterised &&
+      options.classifier.type == ClassifierKind::column) {
+    fail("a column knows no parameters", "/learning/strategy");
   }
 }
 
@@ -398,6 +479,8 @@ void experiment_fields(Fields& f, ExperimentOptions& options) {
   f.object("model", "the rest of the likelihood",
            [&](Fields& g) { model_fields(g, options.model); });
   f.object("classifier", "score", [&](Fields& g) { classifier_fields(g, options.classifier); });
+  f.object("learning", "what the classifier learns about nuisance parameters",
+           [&](Fields& g) { learning_fields(g, options.learning); });
   f.object("selection", "cuts", [&](Fields& g) { selection_fields(g, options.selection); });
   f.object("summary", "bins", [&](Fields& g) { summary_fields(g, options.summary); });
   f.list("loss", options.loss, "terms that are added", loss_fields);
@@ -419,6 +502,7 @@ ExperimentOptions read_experiment(const Json& document, const std::string& base)
   check_data(options);
   check_nuisances(options);
   check_stages(options);
+  check_learning(options);
   check_loss(options);
   const std::int64_t steps = options.training.steps;
   complete_phases(options.optimizer, steps);

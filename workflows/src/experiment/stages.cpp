@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "experiment/stages.hpp"
 
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros_like.h>
 #include <algorithm>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/suggest.hpp"
 #include "experiment/data.hpp"
+#include "experiment/learning.hpp"
 #include "slalom/core/json.hpp"
 #include "slalom/modules/linear_summary.hpp"
 #include "slalom/modules/tensor_files.hpp"
+#include "slalom/workflows/problem.hpp"
 
 namespace slalom::experiment {
 
@@ -67,16 +71,48 @@ Classifier make_mlp(const ExperimentOptions& options, const ExperimentData& data
   // Members of an ensemble are far apart, whatever the seeds of neighbouring experiments are.
   network.seed = options.seed + (static_cast<std::uint64_t>(member) << 32U);
   if (options.summary.type != SummaryKind::histogram) network.score = Score::linear;
+  if (knows_theta(options)) {
+    for (const LearningParameter& parameter : options.learning.parameters) {
+      network.parameters.push_back({parameter.name, parameter.low, parameter.high});
+    }
+  }
   Mlp mlp(network);
   mlp->fit_normalisation(data.train.matrix(features).to(at::kCPU));
   return as_classifier(mlp.ptr());
+}
+
+/// The exact log ratio, of features and of theta of the learning parameters if it is to know them.
+Classifier make_exact(const ExperimentOptions& options) {
+  const Problem problem = make_problem(options.data.problem);
+  std::vector<std::int64_t> places;  // of the learning parameters among the variations
+  for (const std::size_t p : learning_places(options)) {
+    const NuisanceOptions& nuisance = options.nuisances[p];
+    const std::string& name = nuisance.variation.empty() ? nuisance.name : nuisance.variation;
+    const auto found = std::find_if(problem.variations.begin(), problem.variations.end(),
+                                    [&](const Variation& v) { return v.name == name; });
+    places.push_back(found - problem.variations.begin());
+  }
+  const auto count = static_cast<std::int64_t>(problem.variations.size());
+  const auto outputs = [ratio = problem.log_ratio, places, count](const Tensor& features,
+                                                                  const Tensor& theta) {
+    if (!theta.defined()) return ratio(features, {});
+    std::vector<Tensor> all(static_cast<std::size_t>(count), at::zeros_like(theta.select(-1, 0)));
+    for (std::size_t p = 0; p < places.size(); ++p) {
+      all[static_cast<std::size_t>(places[p])] = theta.select(-1, static_cast<std::int64_t>(p));
+    }
+    return ratio(features, at::stack(all, -1));
+  };
+  const bool bins = options.summary.type == SummaryKind::histogram;
+  return as_classifier(std::make_shared<FunctionClassifierImpl>(
+      outputs, bins ? Score::sigmoid : Score::linear, false));
 }
 
 /// Of the weights that an experiment leaves, those of the classifier, under its own names.
 NamedTensors classifier_weights(const NamedTensors& all) {
   NamedTensors result;
   for (const auto& [name, tensor] : all) {
-    for (const std::string prefix : {"classifier.network.", "classifier."}) {
+    for (const std::string prefix :
+         {"classifier.network.network.", "classifier.network.", "classifier."}) {
       if (name.rfind(prefix, 0) != 0) continue;
       if (name != "classifier.coefficients") result[name.substr(prefix.size())] = tensor;
       break;
@@ -187,6 +223,8 @@ Classifier make_classifier(const ExperimentOptions& options, const ExperimentDat
     result = as_classifier(std::make_shared<FunctionClassifierImpl>(
         [index](const Tensor& x, const Tensor&) { return x.select(1, index); }, Score::linear,
         true));
+  } else if (source.type == ClassifierKind::exact) {
+    result = make_exact(options);
   } else if (source.members == 1) {
     result = at_place("/classifier", [&] { return make_mlp(options, data, 0); });
   } else {
@@ -220,9 +258,11 @@ std::vector<AxisOptions> axes_of(const SummaryOptions& summary) {
 }
 
 Pipeline make_pipeline(const ExperimentOptions& options, const ExperimentData& data,
-                       const std::vector<Variation>& variations, const Classifier& classifier,
+                       const std::vector<Variation>& variations, const Classifier& network,
                        const std::vector<double>& edges) {
   const SummaryOptions& summary = options.summary;
+  // A linear summary is one of features alone already.
+  const Classifier classifier = edges.empty() ? observable(options, network) : network;
   const PipelineOptions settings = pipeline_options(options, variations);
   Selection selection{nullptr};
   if (!options.selection.cuts.empty()) {

@@ -34,8 +34,8 @@ Workspace make_workspace(const ExperimentOptions& options, const ExperimentData&
 Classifier make_classifier(const ExperimentOptions& options, const ExperimentData& data);
 /// The axes of a histogram.
 std::vector<AxisOptions> axes_of(const SummaryOptions& summary);
-/// Everything in the order of the data. \param edges of a linear summary's final histogram; empty
-/// for any other
+/// Everything in the order of the data; a classifier that knows theta is fixed at 0. \param edges
+/// of a linear summary's final histogram; empty for any other
 Pipeline make_pipeline(const ExperimentOptions& options, const ExperimentData& data,
                        const std::vector<Variation>& variations, const Classifier& classifier,
                        const std::vector<double>& edges = {});

@@ -47,7 +47,8 @@ struct Experiment::State {
   // Sums over events, of which the loss is a function.
   Tensor sums_of(const EventBatch& events);
   Tensor loss_of(const Tensor& sums, std::int64_t at_step) const;
-  Tensor cross_entropy_of(const EventBatch& events);
+  Tensor cross_entropy_of(const EventBatch& events, const Tensor& theta);
+  Tensor theta_for(const EventBatch& events, std::int64_t at_step, bool validation) const;
   double weight_of(const LossOptions& term, std::int64_t at_step) const;
   double weight_of(LossKind kind, std::int64_t at_step) const;
   bool has_sums_term(std::int64_t at_step) const;
@@ -79,8 +80,8 @@ struct Experiment::State {
   ExperimentOptions options;
   ExperimentData data;
   std::vector<Variation> variations;
-  Classifier classifier{nullptr};
-  Pipeline stages{nullptr};  // null while a linear summary is trained
+  Classifier classifier{nullptr};  // as trained: with theta, if it is told
+  Pipeline stages{nullptr};        // null while a linear summary is trained
   std::vector<FigureTerm> figures;
   std::unique_ptr<torch::optim::Optimizer> optimizer;
   std::vector<double> rate_factors;    // of the optimiser's groups

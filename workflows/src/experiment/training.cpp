@@ -18,6 +18,7 @@
 #include <torch/optim/sgd.h>
 
 #include "experiment/data.hpp"
+#include "experiment/learning.hpp"
 #include "experiment/stages.hpp"
 #include "experiment/state.hpp"
 #include "slalom/modules/criteria.hpp"
@@ -192,8 +193,9 @@ bool Experiment::State::has_sums_term(std::int64_t at_step) const {
 Tensor Experiment::State::entries_of(const Classifier& network, const EventBatch& events,
                                      Tensor& weights, Tensor& slopes) const {
   const auto& chosen = options.classifier.features;
+  const Classifier fixed = experiment::observable(options, network);
   const auto outputs_of = [&](const EventBatch& batch) {
-    return network.ptr()->outputs(chosen.empty() ? batch.features : batch.matrix(chosen), {});
+    return fixed.ptr()->outputs(chosen.empty() ? batch.features : batch.matrix(chosen), {});
   };
   double mu = 1.0;
   for (const LossOptions& term : options.loss) {
@@ -296,10 +298,23 @@ Tensor Experiment::State::loss_of(const Tensor& sums, std::int64_t at_step) cons
   return total;
 }
 
-Tensor Experiment::State::cross_entropy_of(const EventBatch& events) {
+/// theta that cross entropy moves events to [n, p]; undefined if it leaves them alone.
+Tensor Experiment::State::theta_for(const EventBatch& events, std::int64_t at_step,
+                                    bool validation) const {
+  if (options.learning.strategy == Strategy::nominal) return {};
+  return experiment::draw_theta(
+      options, events.size(), at_step,
+      validation ? experiment::ThetaUse::validation : experiment::ThetaUse::training);
+}
+
+/// \param theta where the events are moved to [n, p], which the network may know; or undefined
+Tensor Experiment::State::cross_entropy_of(const EventBatch& nominal, const Tensor& theta) {
   const auto& chosen = options.classifier.features;
+  const EventBatch events =
+      theta.defined() ? experiment::events_at(options, variations, nominal, theta) : nominal;
   const Tensor outputs =
-      classifier->outputs(chosen.empty() ? events.features : events.matrix(chosen), {});
+      classifier->outputs(chosen.empty() ? events.features : events.matrix(chosen),
+                          experiment::knows_theta(options) ? theta : Tensor());
   return cross_entropy(outputs.squeeze(1), events.labels,
                        balanced_weights(events.labels, events.weights));
 }
@@ -353,9 +368,9 @@ double Experiment::State::backward_sums() {
 
 double Experiment::State::backward_cross_entropy() {
   const double weight = weight_of(LossKind::cross_entropy, step);
-  const Tensor loss =
-      weight *
-      cross_entropy_of(shuffled->batch({step / shuffled->batches(), step % shuffled->batches()}));
+  const EventBatch batch =
+      shuffled->batch({step / shuffled->batches(), step % shuffled->batches()});
+  const Tensor loss = weight * cross_entropy_of(batch, theta_for(batch, step, false));
   loss.backward();
   return loss.item<double>();
 }
@@ -401,7 +416,11 @@ void Experiment::State::validate(Metrics& metrics) {
     metrics.sigma = sigma_of(stages, sums);
   }
   const double weight = weight_of(LossKind::cross_entropy, last);
-  if (weight != 0.0) loss += weight * cross_entropy_of(data.validation).item<double>();
+  if (weight != 0.0) {
+    // The same theta at all validations.
+    const Tensor theta = theta_for(data.validation, 0, true);
+    loss += weight * cross_entropy_of(data.validation, theta).item<double>();
+  }
   metrics.validation_loss = loss;
   if (best.step >= 0 && !(loss < best.loss)) {
     ++best.since;

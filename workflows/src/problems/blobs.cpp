@@ -30,7 +30,7 @@ Variation shape() {
   Variation result;
   result.name = "shape";
   result.apply = [](const EventBatch& events, const Tensor& theta) {
-    const Tensor t = scalar(theta, "shape"), size = at::abs(t);
+    const Tensor t = theta_of(theta, events, "shape"), size = at::abs(t);
     return events.with_column("x", events.column("x") + (k_slope.x * t + k_bend.x * size))
         .with_column("y", events.column("y") + (k_slope.y * t + k_bend.y * size));
   };

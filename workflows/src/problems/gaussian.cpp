@@ -25,7 +25,7 @@ Variation angle() {
   Variation result;
   result.name = "z";
   result.apply = [](const EventBatch& events, const Tensor& theta) {
-    const Tensor t = scalar(theta, "z"), c = at::cos(t), s = at::sin(t);
+    const Tensor t = theta_of(theta, events, "z"), c = at::cos(t), s = at::sin(t);
     const Tensor x = events.column("x"), y = events.column("y");
     return events.with_column("x", c * x - s * y).with_column("y", s * x + c * y);
   };
@@ -35,6 +35,13 @@ Variation angle() {
     return at::where(events.process == events.process_index("signal"), turn, -turn);
   };
   return result;
+}
+
+/// 2 (x . centre) / width^2, the logarithm of the ratio of two round Gaussians at +-centre.
+Tensor log_ratio(const Tensor& features, const Tensor& theta) {
+  const Tensor z = 0.25 * std::numbers::pi + theta_at(theta, 0).to(features.device());
+  const Tensor x = features.select(1, 0).to(at::kDouble), y = features.select(1, 1).to(at::kDouble);
+  return (x * at::cos(z) + y * at::sin(z)) * (2.0 / (k_width * k_width));
 }
 
 }  // namespace
@@ -48,7 +55,10 @@ Problem gaussian() {
   result.columns = {"x", "y"};
   result.processes = two_processes(50000.0, 500.0);
   result.variations = {angle()};
+  result.log_ratio = log_ratio;
   set_generator(result, draw);
+  set_lattice(result, {{-k_centre, -k_centre, k_width, 0.0, k_width},
+                       {k_centre, k_centre, k_width, 0.0, k_width}});
   return result;
 }
 

@@ -17,10 +17,19 @@ using Draw = void (*)(RandomStream& random, std::size_t process, double* event);
 /// seed and the process, so that it is the same however many follow.
 void set_generator(Problem& problem, Draw draw);
 
-/// theta of a variation, one element, without dimensions. \throws Error (usage) for more
-Tensor scalar(const Tensor& theta, const std::string& name);
-/// The same, checked to keep 1 + relative theta positive. \throws Error (usage)
-Tensor scalar_above(const Tensor& theta, double relative, const std::string& name);
+/// A Gaussian in the plane: mean + (a u, b u + c v) of independent standard normal u and v.
+struct PlaneGaussian {
+  double x, y;                       ///< mean
+  double a = 1.0, b = 0.0, c = 1.0;  ///< lower factor of the covariance
+};
+/// Sets `lattice`. \param shapes of the processes, in their order
+void set_lattice(Problem& problem, const std::vector<PlaneGaussian>& shapes);
+/// theta of one variation, a column of all of them, or 0.
+Tensor theta_at(const Tensor& theta, std::int64_t variation);
+
+/// theta_of(), checked to keep 1 + relative theta positive. \throws Error (usage)
+Tensor theta_above(const Tensor& theta, const EventBatch& events, double relative,
+                   const std::string& name);
 
 /// Index of the processes of the problems here, which have two.
 constexpr std::size_t k_background = 0, k_signal = 1;
@@ -33,5 +42,6 @@ Problem wunsch();
 Problem joint();
 Problem cuts();
 Problem gaussian();
+Problem pivot();
 
 }  // namespace slalom::detail

@@ -280,7 +280,8 @@ Variation tau_energy_scale(const TauEnergyScaleOptions& options) {
   Variation result;
   result.name = k_name;
   result.apply = [options](const EventBatch& events, const Tensor& theta) {
-    const Tensor z = 1.0 + options.relative * detail::scalar_above(theta, options.relative, k_name);
+    const Tensor z =
+        1.0 + options.relative * detail::theta_above(theta, events, options.relative, k_name);
     const EventBatch moved = scaled(events, z);
     return options.threshold > 0.0
                ? moved.with_weights(moved.weights * kept(moved.column("PRI_tau_pt"), options))

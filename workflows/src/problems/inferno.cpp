@@ -32,7 +32,8 @@ Variation rate_of_x2() {
   Variation lambda;
   lambda.name = "lambda";
   lambda.apply = [](const EventBatch& events, const Tensor& theta) {
-    const Tensor rate = k_background_rate + scalar_above(theta, 1.0 / k_background_rate, "lambda");
+    const Tensor rate =
+        k_background_rate + theta_above(theta, events, 1.0 / k_background_rate, "lambda");
     return events.with_column("x2", events.column("x2") * (k_background_rate / rate));
   };
   lambda.score = [](const EventBatch& events) {

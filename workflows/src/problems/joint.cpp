@@ -40,7 +40,7 @@ Variation alpha() {
   Variation result;
   result.name = "alpha";
   result.apply = [](const EventBatch& events, const Tensor& theta) {
-    const Tensor t = scalar_above(theta, k_scale, "alpha");
+    const Tensor t = theta_above(theta, events, k_scale, "alpha");
     return events.with_column("x2", events.column("x2") + t)
         .with_column("E", events.column("E") * (1.0 + k_scale * t));
   };

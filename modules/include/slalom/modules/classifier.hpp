@@ -176,6 +176,24 @@ class FunctionClassifierImpl : public ClassifierImpl {
 /// Handle of a FunctionClassifierImpl; copies share it.
 TORCH_MODULE(FunctionClassifier);
 
+/// A classifier with parameters as one without: theta is fixed where none is given. What templates
+/// of a fixed observable are made with.
+class FrozenClassifierImpl : public ClassifierImpl {
+ public:
+  /// Shares the network, whose score and temperature it takes. \param theta [p]
+  FrozenClassifierImpl(Classifier network, const Tensor& theta);
+  Tensor outputs(const Tensor& features, const Tensor& theta) override;
+  bool piecewise_linear() const override;
+  /// Where it is fixed [p].
+  const Tensor& theta() const { return theta_; }
+
+ private:
+  Classifier network_;
+  Tensor theta_;
+};
+/// Handle of a FrozenClassifierImpl; copies share it.
+TORCH_MODULE(FrozenClassifier);
+
 /// A TorchScript network from a file, with its parameters: it can be trained further. It is called
 /// with the features, and with theta [n, p] if there is one.
 /// \param piecewise_linear false where the user knows that it is smooth

@@ -19,7 +19,8 @@ namespace slalom {
 
 /// What a nuisance does to events. A user's own is one with another `apply`.
 struct Variation {
-  /// Events at theta, a tensor of one element; at 0 the events themselves.
+  /// Events at theta, a tensor of one element, or one for each event [n] (see theta_of()); at 0 the
+  /// events themselves.
   using Map = std::function<EventBatch(const EventBatch& events, const Tensor& theta)>;
   /// Number for each event [n].
   using PerEvent = std::function<Tensor(const EventBatch& events)>;
@@ -51,11 +52,18 @@ bool concerns(const Variation& variation, const std::string& process);
 /// Which events a variation acts on, boolean [n].
 Tensor concerned_events(const EventBatch& events, const Variation& variation);
 
+/// theta as a map uses it: one element without dimensions, which changes neither shape nor type of
+/// what it meets, or one for each event [n]. \param name in the error
+/// \throws Error (usage) for any other shape
+Tensor theta_of(const Tensor& theta, const EventBatch& events, const std::string& name);
+
 /// Events at theta; the processes that it does not concern keep their features and weights.
 /// Differentiable in theta and in the features, as far as the map is.
+/// \param theta one element, or one for each event [n]
 EventBatch apply_variation(const EventBatch& events, const Variation& variation,
                            const Tensor& theta);
-/// All variations, one after another, at theta [variations].
+/// All variations, one after another, at theta [variations], or at one for each event [n,
+/// variations].
 /// \throws Error (usage) for a theta of another size
 EventBatch apply_variations(const EventBatch& events, const std::vector<Variation>& variations,
                             const Tensor& theta);

@@ -31,12 +31,20 @@ struct DataFile {
   EventFileOptions read = {};   ///< columns, weights, labels, what is missing
 };
 
+/// How the test events of a problem are chosen.
+enum class TestSampling {
+  random,   ///< drawn, as the others
+  lattice,  ///< on a lattice, weighted by their density: the result is a quadrature
+};
+
 /// Where events come from.
 struct DataOptions {
-  std::string problem = {};                       ///< a built-in problem; empty: files
-  std::int64_t train = 10000;                     ///< problem: events of each process to train with
-  std::int64_t validation = 10000;                ///< problem: to watch the training
-  std::int64_t test = 100000;                     ///< problem: for the result
+  std::string problem = {};         ///< a built-in problem; empty: files
+  std::int64_t train = 10000;       ///< problem: events of each process to train with
+  std::int64_t validation = 10000;  ///< problem: to watch the training
+  std::int64_t test = 100000;       ///< problem: for the result
+  /// Problem: test events are drawn, or about as many lie on a lattice.
+  TestSampling test_sampling = TestSampling::random;
   std::string higgsml = {};                       ///< the ATLAS HiggsML file, see higgsml.hpp
   std::vector<DataFile> files = {};               ///< events to split
   std::vector<double> split = {0.5, 0.25, 0.25};  ///< files: shares of training, validation, test
@@ -85,7 +93,39 @@ struct ModelSource {
 };
 
 /// Kinds of classifier.
-enum class ClassifierKind { mlp, torch_script, column };
+enum class ClassifierKind {
+  mlp,           ///< a network
+  torch_script,  ///< a network from a file
+  column,        ///< a column
+  exact,         ///< log ratio of a problem's densities, at theta if it is to know its parameters
+};
+
+/// What a training does about nuisance parameters.
+enum class Strategy {
+  nominal,        ///< nothing
+  augmentation,   ///< trained on events at random theta
+  parameterised,  ///< the same, and theta is an input of the network
+};
+
+/// How theta is drawn.
+enum class ThetaDistribution {
+  uniform,  ///< in [low, high]
+  normal,   ///< of mean (low + high) / 2 and standard deviation (high - low) / 2
+};
+
+/// A nuisance parameter that the training moves.
+struct LearningParameter {
+  std::string name = {};                                        ///< of `nuisances`
+  ThetaDistribution distribution = ThetaDistribution::uniform;  ///< of theta
+  double low = -1.0;  ///< in units of its theta, not of its prior; a network's input of -1
+  double high = 1.0;  ///< likewise; a network's input of 1
+};
+
+/// Learning with nuisance parameters.
+struct LearningOptions {
+  Strategy strategy = Strategy::nominal;           ///< what is done
+  std::vector<LearningParameter> parameters = {};  ///< that are moved, and inputs
+};
 
 /// The classifier.
 struct ClassifierSource {
@@ -203,6 +243,7 @@ struct ExperimentOptions {
   std::vector<NuisanceOptions> nuisances = {};  ///< that act on events
   ModelSource model = {};                       ///< the rest of the likelihood
   ClassifierSource classifier = {};             ///< score
+  LearningOptions learning = {};                ///< what it learns about nuisance parameters
   SelectionOptions selection = {};              ///< cuts
   SummaryOptions summary = {};                  ///< bins
   std::vector<LossOptions> loss = {LossOptions{}};  ///< terms of the loss

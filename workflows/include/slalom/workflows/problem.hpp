@@ -33,10 +33,20 @@ struct Problem {
   /// Events of one process, weights 1, labels 1 for signal, features in float32.
   /// \param process index \param n events, > 0 \param seed one sample; others are independent
   std::function<EventBatch(std::size_t process, std::int64_t n, std::uint64_t seed)> generate;
+  /// log (signal density / background density) [n], float64, differentiable in both; empty where
+  /// the densities are not here. \param features [n, columns]
+  /// \param theta of all variations, [variations] or [n, variations]; undefined: 0
+  std::function<Tensor(const Tensor& features, const Tensor& theta)> log_ratio = {};
+  /// Events of one process on a lattice, with weights density times cell that add up to 1: sums
+  /// over them are quadratures. Empty where the densities are not here. \param points along each
+  /// axis, > 1
+  std::function<EventBatch(std::size_t process, std::int64_t points)> lattice = {};
 
   /// Events of all processes, whose weights add up to the yields of each.
   /// \param n events of each process
   EventBatch events(std::int64_t n, std::uint64_t seed) const;
+  /// The same on lattices. \throws Error (usage) where there are none
+  EventBatch lattice_events(std::int64_t points) const;
 };
 
 /// Names that make_problem() knows.
