@@ -310,7 +310,25 @@ void Experiment::State::describe_samples(const Pipeline& pipeline, const Tensor&
 }
 
 experiment::InferencePart Experiment::State::inference_part() const {
-  return {stages, data.test, data.test_ids, data.train, data.validation};
+  experiment::InferencePart part{stages, data.test, data.test_ids, data.train, data.validation};
+  if (!linear()) return part;
+  part.linear = [this](const EventBatch& reference, std::size_t nuisance) -> Observable::Pair {
+    Tensor weights, slopes;
+    const Tensor outputs = entries_of(classifier, reference, weights, slopes);
+    const LinearMoments moments = linear_moments(outputs, weights, slopes);
+    const auto coefficients = [&](std::size_t parameter) {
+      return efficient_score_coefficients(moments, prior, static_cast<std::int64_t>(parameter),
+                                          options.summary.ridge);
+    };
+    return [network = classifier, names = options.classifier.features, mu = coefficients(0),
+            other = coefficients(1 + nuisance)](const EventBatch& events) {
+      const at::NoGradGuard no_graph;
+      const Tensor t =
+          network.ptr()->outputs(names.empty() ? events.features : events.matrix(names), {});
+      return LogitSlope{efficient_score(t, mu), efficient_score(t, other)};
+    };
+  };
+  return part;
 }
 
 ExperimentResult Experiment::evaluate() {

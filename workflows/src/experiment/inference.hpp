@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <vector>
 
+#include "slalom/modules/observable.hpp"
 #include "slalom/modules/pipeline.hpp"
 #include "slalom/workflows/experiment.hpp"
 
@@ -17,6 +20,9 @@ struct InferencePart {
   Tensor test_ids;           ///< [n] their numbers, for bootstraps
   EventBatch train;          ///< quantiles are taken of these
   EventBatch validation;     ///< ratios are calibrated with these; may be undefined: with `train`
+  /// Linear summary: efficient scores of mu and of a nuisance parameter, its place in the document,
+  /// for events at any theta; empty for any other summary.
+  std::function<Observable::Pair(const EventBatch& reference, std::size_t nuisance)> linear = {};
 };
 
 /// Checks what can be checked without events. \throws Error (usage) with the JSON pointer

@@ -117,6 +117,12 @@ View InferenceEvents::frozen(const InferenceOptions& inference, double theta) co
   for (std::size_t part = 0; part < parts_.size(); ++part) {
     Pipeline stages = parts_[part].stages;
     EventBatch reference = train_at(part, name, theta);
+    if (parts_[part].linear) {
+      view.observables.emplace_back(parts_[part].linear(reference, nuisance(name)), settings,
+                                    reference);
+      view.bins = std::max(view.bins, view.observables.back().bins());
+      continue;
+    }
     reference = reference.select(stages->passes(reference, network_theta(name, theta)));
     view.observables.emplace_back(stages->classifier, options_.classifier.features,
                                   network_theta(name, theta), settings, reference);

@@ -67,26 +67,35 @@ void check_parameters(const ExperimentOptions& options, const InferenceOptions& 
 
 void check_network(const ExperimentOptions& options, const InferenceOptions& inference,
                    const std::string& where) {
+  using enum InferenceObservable;
   const InferenceObservable kind = inference.observable;
-  const bool knows = kind == InferenceObservable::aware || kind == InferenceObservable::frozen ||
-                     kind == InferenceObservable::unbinned || inference.slope_bins > 0;
-  if (kind == InferenceObservable::summary && inference.slope_bins > 0) {
+  if (kind == summary) {
+    if (inference.slope_bins == 0) return;
     fail("the summary has bins of its own: choose score or frozen", where + "/slope_bins");
   }
-  if (kind != InferenceObservable::summary && options.summary.type != SummaryKind::histogram) {
-    fail("needs a network of one output, summary/type: histogram", where + "/observable");
+  if (options.summary.type == SummaryKind::softmax) {
+    fail("softmax bins are fixed: choose summary", where + "/observable");
   }
-  if (!knows) return;
+  if (options.summary.type == SummaryKind::linear) {
+    if (kind != score && kind != frozen) {
+      fail("the linear summary has efficient scores: choose summary, score or frozen",
+           where + "/observable");
+    }
+    if (inference.binning != ScoreBinning::equal_signal) {
+      fail("an efficient score has no range: choose equal_signal", where + "/binning");
+    }
+    return;
+  }
+  if (kind == score && inference.slope_bins == 0) return;
   const auto& learned = options.learning.parameters;
-  const bool has = options.learning.strategy == Strategy::parameterised &&
-                   std::any_of(learned.begin(), learned.end(), [&](const auto& parameter) {
-                     return parameter.name == inference.parameters.front().name;
-                   });
-  if (!has) {
+  const bool knows = options.learning.strategy == Strategy::parameterised &&
+                     std::any_of(learned.begin(), learned.end(), [&](const auto& parameter) {
+                       return parameter.name == inference.parameters.front().name;
+                     });
+  if (!knows) {
     fail(fmt::format("needs a network that knows '{}': learning/strategy: parameterised",
                      inference.parameters.front().name),
-         where + (inference.slope_bins > 0 && kind == InferenceObservable::score ? "/slope_bins"
-                                                                                  : "/observable"));
+         where + (kind == score ? "/slope_bins" : "/observable"));
   }
 }
 
