@@ -121,6 +121,9 @@ void check_inference(const ExperimentOptions& options, const InferenceOptions& i
     }
   }
   if (inference.truths.empty()) fail("expected at least one", where + "/truths");
+  if (inference.data_range < inference.data_step) {
+    fail("expected at least data_step", where + "/data_range");
+  }
   const InferenceMeasurement& measurement = inference.measurement;
   if (measurement.events > 0.0 && measurement.low >= measurement.high) {
     fail("expected low < high", where + "/measurement");
@@ -146,6 +149,7 @@ ordered_json toys_document(const ToySummary& toys) {
   ordered_json document;
   document["toys"] = toys.toys;
   document["failed"] = toys.failed;
+  if (toys.failed > 0) document["message"] = toys.message;
   document["bias"] = cli::finite(toys.bias, "bias");
   document["bias_error"] = cli::finite(toys.bias_error, "bias_error");
   document["spread"] = cli::finite(toys.spread, "spread");
@@ -206,6 +210,8 @@ void inference_fields(Fields& f, InferenceOptions& options) {
            "the best fit is rounded to multiples of it before the network is frozen", k_positive);
   f.number("data_step", options.data_step,
            "aware: theta between histograms of the data around the best fit", k_positive);
+  f.number("data_range", options.data_range,
+           "aware: how far from the best fit these histograms, and theta, may be", k_positive);
   f.choice("calibration", options.calibration, k_calibrations, "unbinned: of the logits");
   f.number("mu", options.mu, "signal of the data", k_not_negative);
   f.numbers("truths", options.truths, "theta of the data, of the first parameter");

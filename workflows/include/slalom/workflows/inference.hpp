@@ -66,7 +66,8 @@ struct InferenceOptions {
   DataForm form = DataForm::poisson;                        ///< how data enter
   /// Steps of theta in which the best fit is rounded before the network is frozen there.
   double freeze_step = 0.02;
-  double data_step = 0.01;  ///< aware: theta between histograms of the data around the best fit
+  double data_step = 0.02;   ///< aware: theta between histograms of the data around the best fit
+  double data_range = 0.25;  ///< aware: how far they reach, and theta with them, on each side
   InferenceCalibration calibration = InferenceCalibration::platt;  ///< unbinned
   double mu = 1.0;                     ///< signal of the data
   std::vector<double> truths = {0.0};  ///< theta of the data, of the first parameter
@@ -82,6 +83,7 @@ void inference_fields(Fields& fields, InferenceOptions& options);
 struct ToySummary {
   std::int64_t toys = 0;      ///< fits that converged
   std::int64_t failed = 0;    ///< others
+  std::string message = {};   ///< of the first that failed
   double bias = 0.0;          ///< mean of mu-hat - mu
   double bias_error = 0.0;    ///< its statistical error
   double spread = 0.0;        ///< standard deviation of mu-hat
