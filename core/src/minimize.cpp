@@ -17,6 +17,8 @@ namespace {
 constexpr double k_infinity = std::numeric_limits<double>::infinity();
 /// Relative rounding error of the function: smaller differences say nothing.
 constexpr double k_rounding = 1e-13;
+/// A sum of large terms that cancel has more; differences below this give way to gradients.
+constexpr double k_uncertain = 1e-10;
 /// Curvature in units of that of single variables below which a direction is flat, or falls.
 constexpr double k_flat = 1e-11;
 constexpr double k_falling = -1e-9;
@@ -24,6 +26,8 @@ constexpr double k_falling = -1e-9;
 constexpr double k_scale_memory = 0.1;
 /// Share of the expected decrease that a step must bring, and those at which the ball changes.
 constexpr double k_accept = 1e-4, k_shrink_below = 0.25, k_grow_above = 0.75;
+/// Share of the residual that is left by a step that is judged by it.
+constexpr double k_flatter = 0.5;
 /// A ball, in units of the uncertainties, in which nothing moves any more.
 constexpr double k_smallest_radius = 1e-13;
 
@@ -112,18 +116,21 @@ class Search {
       if (trial_.x == result_.x || length < k_smallest_radius) return finish_without_step();
       trial_.value = evaluate(trial_);
       const double decrease = result_.value - trial_.value;
-      const bool drowned = expected <= k_rounding * (1.0 + std::abs(result_.value));
+      const double size = 1.0 + std::abs(result_.value);
+      const bool drowned = expected <= k_rounding * size;
+      const bool flatter = std::abs(decrease) <= k_uncertain * size &&
+                           expected <= k_uncertain * size &&
+                           residual(trial_) < k_flatter * result_.kkt_residual;
       const bool better =
-          std::isfinite(trial_.value) && (drowned ? residual(trial_) < 0.9 * result_.kkt_residual
-                                                  : decrease >= k_accept * expected);
+          std::isfinite(trial_.value) && (flatter || (!drowned && decrease >= k_accept * expected));
       if (!better) {
         if (drowned) return finish_without_step();
         radius = k_shrink_below * length;
         continue;
       }
-      if (!drowned && decrease < k_shrink_below * expected) {
+      if (!flatter && decrease < k_shrink_below * expected) {
         radius = 0.5 * length;
-      } else if (drowned || decrease > k_grow_above * expected) {
+      } else if (flatter || decrease > k_grow_above * expected) {
         radius = std::max(radius, 3.0 * length);
       }
       std::swap(result_.x, trial_.x);
@@ -181,10 +188,13 @@ class Search {
   }
 
   /// Curvature of each variable by itself, with some memory: at an inflection it means nothing.
+  /// Less than one over the square of its range counts as none, and would be a unit made of
+  /// rounding.
   void set_scale() {
     for (std::size_t i = 0; i < n_; ++i) {
-      const double now = std::abs(hessian(i, i));
-      scale_[i] = std::max(now, k_scale_memory * scale_[i]);
+      const double range = upper(i) - lower(i);
+      const double least = range > 0.0 ? 1.0 / (range * range) : 0.0;
+      scale_[i] = std::max({std::abs(hessian(i, i)), k_scale_memory * scale_[i], least});
     }
   }
   double unit(std::size_t i) const { return scale_[i] > 0.0 ? std::sqrt(scale_[i]) : 1.0; }

@@ -19,6 +19,9 @@ constexpr double k_infinity = std::numeric_limits<double>::infinity();
 constexpr double k_new_minimum = 1e-6;
 /// Places per nuisance parameter that a scan looks at, at least.
 constexpr std::size_t k_scan_places = 16;
+/// Curvature, in units of one over the square of the range, of a parameter that has no error: -log
+/// L changes by less than half of this over the range.
+constexpr double k_no_curvature = 1e-6;
 /// Minimisations of one fit.
 constexpr std::size_t k_most_starts = 5;
 /// How near to a kink, relative to the range, a fit must have stalled to be at it.
@@ -258,7 +261,9 @@ class Fit {
     result_.covariance.assign(n_ * n_, 0.0);
     std::vector<std::size_t> free;
     for (std::size_t i = 0; i < n_; ++i) {
-      if (!bounds_.held[i] && !best.at_bound[i]) free.push_back(i);
+      const double range = bounds_.upper[i] - bounds_.lower[i];
+      const bool curved = best.hessian[i * n_ + i] * range * range > k_no_curvature;
+      if (!bounds_.held[i] && !best.at_bound[i] && curved) free.push_back(i);
     }
     if (free.empty() || best.status == FitStatus::infeasible) return;
     const auto m = static_cast<Eigen::Index>(free.size());

@@ -10,6 +10,7 @@
 #include <limits>
 #include <numbers>
 
+#include "engine/engine.hpp"
 #include "slalom/core/normal.hpp"
 
 namespace slalom {
@@ -23,11 +24,6 @@ const double k_log_sqrt_2pi = 0.5 * std::log(2.0 * std::numbers::pi);
 
 [[noreturn]] void refuse(const std::string& what, const std::string& where) {
   throw Error(ErrorKind::model, what, where);
-}
-
-double log_factorial(double n) {
-  int sign = 0;
-  return ::lgamma_r(n + 1.0, &sign);
 }
 
 // ------------------------------------------------------------------------------------------------
@@ -307,13 +303,14 @@ struct BinTerm {
   double value = 0.0, nu = 0.0, nu_nu = 0.0, n = 0.0, n_n = 0.0, nu_n = 0.0;
 };
 
-/// Data of a bin: the count, lnGamma(n + 1), and whether derivatives by n are wanted.
+/// Data of a bin: the count, lnGamma(n + 1) - n ln n + n, and whether derivatives by n are wanted.
 struct Count {
-  double n = 0.0, log_factorial = 0.0;
+  double n = 0.0, remainder = 0.0;
   bool varies = false;
 };
 
 /// nu - n ln nu + what n adds in a form; `gamma` multiplies nu (1 without simulated uncertainty).
+/// Summed as n (d - ln(1 + d)), d = nu / n - 1, so that large numbers do not cancel.
 BinTerm bare_term(DataForm form, double nu, const Count& c, double gamma) {
   BinTerm t;
   const double rate = gamma * nu, n = c.n;
@@ -321,28 +318,39 @@ BinTerm bare_term(DataForm form, double nu, const Count& c, double gamma) {
     t.value = k_infinity;
     return t;
   }
-  const double log_rate = n > 0.0 || rate > 0.0 ? std::log(rate) : 0.0;
+  t.nu = gamma;
   t.value = rate;
   if (n > 0.0) {
-    t.value -= n * log_rate;
+    const double difference = (rate - n) / n;
+    t.value = n * (difference - std::log1p(difference)) + c.remainder;
+    if (form == DataForm::reference_ratio) t.value += n - n * std::log(n);
+    t.nu -= n / nu;
     t.nu_nu = n / (nu * nu);
   }
-  t.nu = gamma - (n > 0.0 ? n / nu : 0.0);
-  if (form == DataForm::saturated) {
-    if (n > 0.0) t.value += n * std::log(n) - n;
-  } else if (form == DataForm::poisson) {
-    t.value += c.log_factorial;
-  }
   if (!c.varies) return t;
-  t.n = -log_rate;
-  t.nu_n = nu > 0.0 ? -1.0 / nu : 0.0;
-  if (form == DataForm::saturated && n > 0.0) {
+  t.n = -std::log(rate);
+  t.nu_n = -1.0 / nu;
+  if (form == DataForm::saturated) {
     t.n += std::log(n);
     t.n_n = 1.0 / n;
   } else if (form == DataForm::poisson) {
     t.n += boost::math::digamma(n + 1.0);
     t.n_n = boost::math::trigamma(n + 1.0);
   }
+  return t;
+}
+
+/// -w ln nu of an event.
+BinTerm event_term(double nu, double weight) {
+  BinTerm t;
+  if (weight == 0.0) return t;
+  if (!(nu > 0.0)) {
+    t.value = k_infinity;
+    return t;
+  }
+  t.value = -weight * std::log(nu);
+  t.nu = -weight / nu;
+  t.nu_nu = weight / (nu * nu);
   return t;
 }
 
@@ -389,10 +397,10 @@ class Sums {
 /// One channel at one point.
 class ChannelAt {
  public:
-  ChannelAt(const MorphedChannel& channel, const std::vector<double>& log_gammas,
+  ChannelAt(const MorphedChannel& channel, const std::vector<double>& remainders,
             const std::vector<std::size_t>& active, std::span<const double> x, Sums& sums)
       : c_(channel),
-        log_gammas_(log_gammas),
+        remainders_(remainders),
         active_(active),
         x_(x),
         sums_(sums),
@@ -442,14 +450,7 @@ class ChannelAt {
     for (std::size_t b = 0; b < n; ++b) {
       const Count count = count_of(begin + b, b);
       const double nu = expected_.nu[0][b];
-      BinTerm t = c_.mc_relative.empty()
-                      ? bare_term(c_.form, nu, count, 1.0)
-                      : simulated_term(c_.form, nu, count, c_.mc_relative[begin + b]);
-      if (!c_.integrals.empty()) {  // nu comes as an integral, and a density has no n!
-        if (nu == 0.0 && count.n == 0.0) continue;
-        t.value -= nu + count.log_factorial;
-        t.nu -= 1.0;
-      }
+      const BinTerm t = term(begin + b, nu, count);
       total += t.value;
       if (!(total < k_infinity)) return k_infinity;
       if (sums_.wanted()) {
@@ -461,11 +462,17 @@ class ChannelAt {
     return total;
   }
 
+  BinTerm term(std::size_t bin, double nu, const Count& count) const {
+    if (!c_.integrals.empty()) return event_term(nu, count.n);
+    if (c_.mc_relative.empty()) return bare_term(c_.form, nu, count, 1.0);
+    return simulated_term(c_.form, nu, count, c_.mc_relative[bin]);
+  }
+
   Count count_of(std::size_t bin, std::size_t b) const {
-    if (!data_) return {c_.data[bin], log_gammas_[bin], false};
+    if (!data_) return {c_.data[bin], remainders_[bin], false};
     const double n = counted_.value[b];
     if (!(n > 0.0)) return {0.0, 0.0, false};
-    return {n, c_.form == DataForm::poisson ? log_factorial(n) : 0.0, true};
+    return {n, c_.form == DataForm::poisson ? detail::stirling_remainder(n) : 0.0, true};
   }
 
   void add_derivatives(std::size_t b, const BinTerm& t) {
@@ -511,7 +518,7 @@ class ChannelAt {
   }
 
   const MorphedChannel& c_;
-  const std::vector<double>& log_gammas_;
+  const std::vector<double>& remainders_;
   const std::vector<std::size_t>& active_;
   std::span<const double> x_;
   Sums& sums_;
@@ -543,22 +550,22 @@ MorphedLikelihood::MorphedLikelihood(MorphedParameter mu, std::vector<MorphedPar
     check_parameter(parameters_[i], i == 0 ? "mu" : std::to_string(i));
   }
   if (channels_.empty()) refuse("a likelihood has at least one channel", "channels");
-  log_gammas_.resize(channels_.size());
+  remainders_.resize(channels_.size());
   for (std::size_t c = 0; c < channels_.size(); ++c) {
     const std::string& name = channels_[c].name;
     check_channel(channels_[c], n_nuisances,
                   "channel '" + (name.empty() ? std::to_string(c) : name) + "'");
     active_.push_back(active_parameters(channels_[c]));
-    find_log_gammas(c);
+    find_remainders(c);
   }
 }
 
-void MorphedLikelihood::find_log_gammas(std::size_t channel) {
+void MorphedLikelihood::find_remainders(std::size_t channel) {
   const MorphedChannel& c = channels_[channel];
-  std::vector<double>& all = log_gammas_[channel];
+  std::vector<double>& all = remainders_[channel];
   all.assign(bins_of(c.samples[0]), 0.0);
   if (c.data_effect || c.form != DataForm::poisson) return;
-  for (std::size_t b = 0; b < all.size(); ++b) all[b] = log_factorial(c.data[b]);
+  for (std::size_t b = 0; b < all.size(); ++b) all[b] = detail::stirling_remainder(c.data[b]);
 }
 
 double MorphedLikelihood::nll(std::span<const double> x) const { return nll(x, {}, {}); }
@@ -579,7 +586,7 @@ double MorphedLikelihood::nll(std::span<const double> x, std::span<double> gradi
   Sums sums(gradient, hessian, n);
   double total = 0.0;
   for (std::size_t c = 0; c < channels_.size(); ++c) {
-    total += ChannelAt(channels_[c], log_gammas_[c], active_[c], x, sums).run();
+    total += ChannelAt(channels_[c], remainders_[c], active_[c], x, sums).run();
     if (!(total < k_infinity)) return k_infinity;
   }
   for (std::size_t i = 0; i < n; ++i) {
@@ -626,7 +633,7 @@ void MorphedLikelihood::set_data(std::size_t channel, std::vector<double> data) 
   check_numbers(data, bins_of(c.samples[0]), "data", "channel '" + c.name + "'");
   c.data = std::move(data);
   c.data_effect.reset();
-  find_log_gammas(channel);
+  find_remainders(channel);
 }
 
 void MorphedLikelihood::set_data(std::size_t channel, MorphedEffect data) {
@@ -638,7 +645,7 @@ void MorphedLikelihood::set_data(std::size_t channel, MorphedEffect data) {
   check_channel(changed, parameters_.size() - 1, "channel '" + changed.name + "'");
   channels_[channel] = std::move(changed);
   active_[channel] = active_parameters(channels_[channel]);
-  find_log_gammas(channel);
+  find_remainders(channel);
 }
 
 void MorphedLikelihood::set_asimov(std::span<const double> x) {

@@ -107,12 +107,12 @@ class MorphedLikelihood {
   void set_asimov(std::span<const double> x);
 
  private:
-  void find_log_gammas(std::size_t channel);
+  void find_remainders(std::size_t channel);
 
   std::vector<MorphedParameter> parameters_;
   std::vector<MorphedChannel> channels_;
   std::vector<std::vector<std::size_t>> active_;  // parameters that matter, per channel
-  std::vector<std::vector<double>> log_gammas_;   // lnGamma(n + 1), of data that do not depend on z
+  std::vector<std::vector<double>> remainders_;   // lnGamma(n + 1) - n ln n + n of fixed data
 };
 
 /// How to fit.
@@ -125,7 +125,7 @@ struct MorphedFitOptions {
   double tolerance = 1e-8;  ///< as in MinimizeOptions
 };
 
-/// Best fit. Held parameters and those at a bound have no error.
+/// Best fit. Parameters that are held, at a bound, or without curvature there have no error.
 struct MorphedFit {
   FitStatus status = FitStatus::infeasible;  ///< look at it before using anything else
   std::string message{};                     ///< in words, for people
