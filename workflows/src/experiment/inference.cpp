@@ -38,6 +38,7 @@ std::vector<double> range(double low, double high, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
     result[i] = low + (high - low) * static_cast<double>(i) / static_cast<double>(n - 1);
   }
+  result.back() = high;  // without rounding: it may be a bound
   return result;
 }
 
