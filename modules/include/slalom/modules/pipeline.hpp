@@ -92,6 +92,11 @@ class PipelineImpl : public torch::nn::Module {
   Tensor yields(const EventBatch& events, const Tensor& theta = {});
   /// The same with hard cuts and bins, without a graph.
   Tensor hard_yields(const EventBatch& events, const Tensor& theta = {});
+  /// yields() about another point: all events are moved to `place` first, and copies lie at one
+  /// step from there. \param place theta of the variations [variations] \param hard as
+  /// hard_yields() \throws Error (usage) for a variation by score, which is a slope at 0
+  Tensor yields_at(const EventBatch& events, const Tensor& place, bool hard = false,
+                   const Tensor& theta = {});
   /// The model's templates with yields in their places. The observed data of the channel become
   /// those expected at the initial values, unless the figure of merit is that of observed data.
   Templates templates(const Tensor& yields) const;
@@ -136,7 +141,10 @@ class PipelineImpl : public torch::nn::Module {
   double step_of(std::size_t variation) const;
   Tensor weight_rows(const EventBatch& events, bool scores) const;
   Filled fill(const EventBatch& events, const Tensor& theta, bool hard, bool scores);
-  Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal);
+  Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal,
+                    const Tensor& place = {});
+  ShiftedEvents copies_of(const EventBatch& events, std::size_t variation,
+                          const Tensor& place) const;
 
   Workspace workspace_;
   PipelineOptions options_;
