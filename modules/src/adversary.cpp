@@ -2,6 +2,7 @@
 #include "slalom/modules/adversary.hpp"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log.h>
@@ -84,6 +85,10 @@ AdversaryImpl::AdversaryImpl(AdversaryOptions options) : options_(std::move(opti
                                                        .seed = options_.seed,
                                                        .score = Score::linear,
                                                        .float64 = options_.float64}));
+  // Widths start near half a range, whatever the scores are: -log q of a network that is sure of
+  // itself by accident is in the thousands.
+  const at::NoGradGuard no_graph;
+  network_->named_parameters()["weight" + std::to_string(options_.hidden.size())].mul_(0.1);
 }
 
 Tensor AdversaryImpl::outputs(const Tensor& scores) {

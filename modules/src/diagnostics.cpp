@@ -5,8 +5,10 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cholesky_inverse.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 #include <ATen/ops/ones_like.h>
+#include <ATen/ops/sort.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
@@ -54,6 +56,43 @@ Tensor effective_entries_penalty(const Tensor& sumw, const Tensor& sumw2, double
   if (!(minimum > 0.0)) throw Error(ErrorKind::usage, "a positive number expected", "minimum");
   const Tensor missing = at::clamp(1.0 - effective_entries(sumw, sumw2) / minimum, 0.0);
   return (missing * missing).sum();
+}
+
+double area_under_curve(const Tensor& scores, const Tensor& labels, const Tensor& weights) {
+  const char* where = "area_under_curve";
+  const bool fit = scores.dim() == 1 && labels.sizes() == scores.sizes() &&
+                   (!weights.defined() || weights.sizes() == scores.sizes());
+  if (!fit) throw Error(ErrorKind::usage, "scores, labels and weights [n] expected", where);
+  const at::NoGradGuard no_graph;
+  const Tensor x = scores.to(at::kCPU, at::kDouble),
+               all = weights.defined() ? weights.to(at::kCPU, at::kDouble) : at::ones_like(x);
+  const bool good = at::isfinite(x).all().item<bool>() && at::isfinite(all).all().item<bool>() &&
+                    (all >= 0.0).all().item<bool>();
+  if (!good) {
+    throw Error(ErrorKind::numerical, "finite scores and weights >= 0 expected", where);
+  }
+  Tensor sorted, order;
+  std::tie(sorted, order) = at::sort(x, /*dim=*/0);
+  sorted = sorted.contiguous();
+  const Tensor signal = (labels.to(at::kCPU) == 1).index_select(0, order).contiguous(),
+               w = all.index_select(0, order).contiguous();
+  const auto* score = sorted.data_ptr<double>();
+  const auto* weight = w.data_ptr<double>();
+  const auto* is_signal = signal.data_ptr<bool>();
+  const std::int64_t n = x.size(0);
+  double background = 0.0, total = 0.0, sum = 0.0;
+  for (std::int64_t i = 0; i < n;) {
+    double s = 0.0, b = 0.0;  // of all with this score
+    const double here = score[i];
+    for (; i < n && score[i] == here; ++i) (is_signal[i] ? s : b) += weight[i];
+    sum += s * (background + 0.5 * b);
+    background += b;
+    total += s;
+  }
+  if (!(background > 0.0 && total > 0.0)) {
+    throw Error(ErrorKind::numerical, "signal and background need weights", where);
+  }
+  return sum / (total * background);
 }
 
 std::vector<ParameterConstraint> parameter_constraints(const Likelihood& likelihood,

@@ -227,10 +227,24 @@ PipelineImpl::Filled PipelineImpl::fill(const EventBatch& all, const Tensor& the
   return result;
 }
 
+/// Copies at one step of a variation from a place; undefined: 0.
+ShiftedEvents PipelineImpl::copies_of(const EventBatch& events, std::size_t variation,
+                                      const Tensor& place) const {
+  const double step = step_of(variation);
+  if (!place.defined()) return shifted_copies(events, options_.variations[variation], step);
+  const auto moved = [&](double distance) {
+    Tensor theta = place.clone();
+    theta[static_cast<std::int64_t>(variation)] += distance;
+    return apply_variations(events, options_.variations, theta);
+  };
+  return {moved(step), moved(-step)};
+}
+
 Tensor PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta, bool hard,
-                                Filled& nominal) {
+                                Filled& nominal, const Tensor& place) {
   const auto n_samples = static_cast<std::int64_t>(samples_.size());
-  nominal = fill(events, theta, hard, true);
+  nominal = fill(place.defined() ? apply_variations(events, options_.variations, place) : events,
+                 theta, hard, true);
   const Tensor at_zero = nominal.rows.slice(0, 0, n_samples);
   std::vector<Tensor> columns{at_zero};
   std::int64_t next = n_samples;  // row of the next variation by score
@@ -255,7 +269,7 @@ Tensor PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta, b
       rows[static_cast<std::int64_t>(k)].fill_(true);
     }
     // Only events that move go through the network again.
-    const ShiftedEvents copies = shifted_copies(events.select(mask), variation, step_of(v));
+    const ShiftedEvents copies = copies_of(events.select(mask), v, place);
     for (const EventBatch& copy : {copies.up, copies.down}) {
       columns.push_back(at::where(rows, fill(copy, theta, hard, false).rows, at_zero));
     }
@@ -294,6 +308,22 @@ Tensor PipelineImpl::bin_of(const EventBatch& events, const Tensor& theta) {
           : histogram->bin_of(options_.axes.empty() ? scores
                                                     : values_of(events, scores, options_.axes));
   return at::where(passes(events, theta), place, -1);
+}
+
+Tensor PipelineImpl::yields_at(const EventBatch& events, const Tensor& place, bool hard,
+                               const Tensor& theta) {
+  for (std::size_t v = 0; v < options_.variations.size(); ++v) {
+    // Weights alone, which are not moved themselves, have the same slope everywhere.
+    const bool stays =
+        !options_.variations[v].shifts && place[static_cast<std::int64_t>(v)].item<double>() == 0.0;
+    if (!by_score(v) || stays) continue;
+    throw Error(ErrorKind::usage, "a score is a slope at theta = 0: use copies",
+                options_.variations[v].name);
+  }
+  Filled unused;
+  if (!hard) return all_yields(events, theta, false, unused, place);
+  const at::NoGradGuard no_graph;
+  return all_yields(events, theta, true, unused, place);
 }
 
 Templates PipelineImpl::templates(const Tensor& yields) const {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/equal.h>
-#include <ATen/ops/full.h>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -16,7 +15,6 @@
 #include "slalom/core/random.hpp"
 #include "slalom/modules/tensor_files.hpp"
 #include "slalom/workflows/experiment.hpp"
-#include "slalom/workflows/problem.hpp"
 #include "support/catch.hpp"
 #include "support/command_line.hpp"
 #include "support/fails.hpp"
@@ -138,66 +136,6 @@ TEST_CASE("restored from a checkpoint of any step, nothing differs", "[workflows
       CHECK(result.best_step == expected.best_step);
     }
   }
-}
-
-TEST_CASE("events are moved to the same theta after a restart", "[workflows][experiment]") {
-  for (const char* strategy : {"augmentation", "parameterised"}) {
-    CAPTURE(strategy);
-    const Json document = small_learning(strategy);
-    Experiment whole(read_experiment(document));
-    const ExperimentResult expected = whole.run();
-    const TemporaryFolder folder;
-    for (const std::int64_t stop : {1, 7}) {
-      Experiment first(read_experiment(document));
-      first.start();
-      while (first.step() < stop) first.advance();
-      first.save(folder.path("c.npz"));
-      Experiment second(read_experiment(document));
-      second.restore(folder.path("c.npz"));
-      CHECK(second.run().test.sigma == expected.test.sigma);
-      CHECK(same(named_tensors(*whole.pipeline()), named_tensors(*second.pipeline())));
-    }
-  }
-}
-
-TEST_CASE("a network that is told theta learns to turn with it", "[workflows][experiment]") {
-  const Problem problem = make_problem("gaussian");
-  const EventBatch events = problem.events(5000, 77);
-  // Mean squared distance of a network's logits from the exact ones, at theta.
-  const auto distance_at = [&](const char* strategy, double theta) {
-    const Tensor at = at::full({1}, theta, at::kDouble);
-    const Tensor x = apply_variation(events, problem.variations[0], at).features;
-    Experiment experiment(read_experiment(small_learning(strategy, 250)));
-    experiment.run();
-    // A frozen network takes theta if it is given.
-    const bool told = std::string(strategy) == "parameterised";
-    const Tensor difference =
-        experiment.pipeline()->classifier->outputs(x, told ? at : Tensor()).squeeze(1) -
-        problem.log_ratio(x, at);
-    return (difference * difference).mean().item<double>();
-  };
-  for (const double theta : {0.0, 0.7}) {
-    CAPTURE(theta);
-    CHECK(distance_at("parameterised", theta) < 1.0);
-  }
-  CHECK(distance_at("nominal", 0.0) < 0.5);
-  CHECK(distance_at("nominal", 0.7) > 3.0);
-  CHECK(distance_at("augmentation", 0.7) > 3.0);
-}
-
-TEST_CASE("the exact classifier on a lattice has the widths of the quadrature",
-          "[workflows][experiment]") {
-  // Ten equal bins of s / (s + b): 0.0867 with z known, as the information of 10 bins
-  // (docs/learning.md).
-  Json document = small_learning("parameterised", 0);
-  set_value(document, "classifier.type=exact");
-  set_value(document, "data.test=360000");
-  Experiment experiment(read_experiment(document));
-  const ExperimentResult result = experiment.run();
-  CHECK(result.test.stat.front() == Approx(0.0867).epsilon(2e-3));
-  // At this angle the score is insensitive to z.
-  CHECK(result.test.sigma.front() == Approx(0.0867).epsilon(2e-3));
-  CHECK(result.steps == 0);
 }
 
 TEST_CASE("a checkpoint of another experiment is refused", "[workflows][experiment]") {

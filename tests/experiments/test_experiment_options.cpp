@@ -120,6 +120,67 @@ TEST_CASE("bad experiments: one clear message with its place", "[workflows][expe
   fails_in_toy({"classifier.type=exact", "nuisances.0.effect=shift", "nuisances.0.columns=[\"x\"]",
                 "learning.parameters=[{\"name\": \"z\"}]"},
                "/learning/parameters/0/name", "variations of the problem");
+  fails({"learning.alone=3"}, "/learning/alone", "only two networks");
+  fails({"classifier.type=two_networks"}, "/learning/strategy", "need the strategy parameterised");
+  const auto fails_to_learn = [&](const std::string& strategy, const std::vector<std::string>& set,
+                                  const std::string& where, const std::string& fragment) {
+    CAPTURE(strategy, set);
+    check_fails(ErrorKind::usage, where, fragment, [&] {
+      Json document = small_learning(strategy);
+      set_value(document, "training.keep_best=false");
+      for (const std::string& assignment : set) set_value(document, assignment);
+      Experiment experiment(read_experiment(document));
+    });
+  };
+  const std::string two = "classifier.type=two_networks";
+  fails_to_learn("parameterised", {two, "classifier.threshold=1"}, "/classifier/threshold",
+                 "inside the range of 'z'");
+  fails_to_learn("parameterised", {two, "classifier.members=2"}, "/classifier/members", "one");
+  fails_to_learn("parameterised", {two, "learning.alone=7"}, "/learning/alone", "half");
+  const std::string early = "learning.adversary.pretraining=2",
+                    soon = "learning.adversary.adversary_only=2";
+  fails_to_learn("adversarial", {}, "/learning/adversary/pretraining", "fewer steps");
+  fails_to_learn("adversarial", {early, soon, "training.keep_best=true"}, "/training/keep_best",
+                 "game");
+  fails_to_learn("adversarial", {early, soon, "training.patience=2"}, "/training/patience", "game");
+  fails_to_learn("adversarial", {early, soon, "loss.0.term=log_sigma"}, "/loss/0/term", "alone");
+  fails_to_learn("adversarial", {early, soon, "classifier.type=exact"}, "/learning/strategy",
+                 "no network");
+  fails_to_learn("adversarial", {early, soon, "learning.adversary.processes=[\"sgnal\"]"},
+                 "/learning/adversary/processes/0", "did you mean 'signal'");
+  fails_to_learn("adversarial", {early, soon, "learning.adversary.type=mdn"},
+                 "/learning/adversary/type", "mse, gaussian, mixture");
+  fails_to_learn("adversarial", {early, soon, "learning.adversary.strength=-1"},
+                 "/learning/adversary/strength", ">= 0");
+  fails_to_learn("reweighting", {}, "/learning/process", "expected a process");
+  const std::string one = "summary.bins=1";
+  fails_to_learn("reweighting", {"learning.process=signal"}, "/summary/bins", "1 bin");
+  fails_to_learn("reweighting", {one, "learning.process=sgnal"}, "/learning/process",
+                 "did you mean 'signal'");
+  fails_to_learn("reweighting", {one, "learning.process=signal", "loss.0.term=log_sigma"},
+                 "/loss/0/term", "cross entropy alone");
+  fails_to_learn("reweighting", {one, "learning.process=signal", "classifier.type=exact"},
+                 "/learning/strategy", "no network");
+  fails_to_learn("reweighting", {one, "learning.process=signal", "evaluation.closure=[1]"},
+                 "/evaluation/closure", "lattice");
+  fails_to_learn("reweighting", {one, "learning.process=signal", "evaluation.auc=[1]"},
+                 "/evaluation/auc", "does not separate");
+  fails_to_learn("nominal", {"evaluation.closure=[1]"}, "/evaluation/closure", "reweighting");
+  // Figures of moved events.
+  fails({"evaluation.auc=[0]"}, "/evaluation/auc", "expected a parameter");
+  fails({"evaluation.at=[0]"}, "/evaluation/at", "expected a parameter");
+  const std::string sigma = "loss=[{\"term\": \"log_sigma\", \"at\": [0.1]}]";
+  fails({sigma}, "/loss/0/parameter", "expected a name");
+  fails_to_learn("nominal", {sigma, "loss.0.parameter=y"}, "/loss/0/parameter", "no nuisance");
+  fails_to_learn("nominal", {sigma, "nuisances.0.slope=score"}, "/nuisances/0/slope", "copies");
+  fails_to_learn("nominal", {"loss.0.at=[0.1]"}, "/loss/0/at", "cross entropy");
+  fails_to_learn("nominal", {"loss.0.parameter=z"}, "/loss/0/at", "expected values");
+  fails_to_learn("nominal", {"evaluation.at=[0.1]", "nuisances.0.slope=score"},
+                 "/nuisances/0/slope", "copies");
+  fails_to_learn("nominal",
+                 {"summary.type=softmax", "classifier.outputs=10",
+                  "loss=[{\"term\": \"log_sigma\"}]", "evaluation.auc=[0]"},
+                 "/evaluation/auc", "one score");
   // Nuisance parameters.
   fails({"nuisances.0.name="}, "/nuisances/0/name", "needs a name");
   fails({"nuisances.0.name=shft"}, "/nuisances/0/name", "did you mean 'shift'");

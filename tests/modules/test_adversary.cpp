@@ -172,7 +172,7 @@ TEST_CASE("a trained adversary reaches the entropy that is left", "[modules][adv
     options.components = 2;
     options.parameters = {{"theta", -2.0, 2.0}};
     Adversary adversary(options);
-    torch::optim::Adam optimizer(adversary->parameters(), torch::optim::AdamOptions(0.02));
+    torch::optim::Adam optimizer(adversary->parameters(), torch::optim::AdamOptions(0.01));
     for (int step = 0; step < 300; ++step) {
       optimizer.zero_grad();
       adversary->loss(scores, theta).backward();

@@ -4,6 +4,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <vector>
@@ -39,6 +40,44 @@ slalom::ModelSpec model() {
 }
 
 }  // namespace
+
+TEST_CASE("the area under the curve counts pairs", "[modules][diagnostics]") {
+  using slalom::area_under_curve;
+  const std::vector<double> x{0.3, 0.1, 0.3, 0.9, 0.4, 0.3, 0.1}, w{1, 2, 0.5, 1, 3, 0, 0.7};
+  const std::vector<int> y{1, 0, 0, 1, 0, 1, 1};
+  const Tensor scores = numbers(x), weights = numbers(w);
+  Tensor labels = at::zeros({7}, at::kLong);
+  for (std::size_t i = 0; i < y.size(); ++i) labels[static_cast<std::int64_t>(i)] = y[i];
+  const auto pairs = [&](bool weighted) {
+    double sum = 0.0, all = 0.0;
+    for (std::size_t i = 0; i < x.size(); ++i) {
+      for (std::size_t j = 0; j < x.size(); ++j) {
+        if (y[i] != 1 || y[j] != 0) continue;
+        const double weight = weighted ? w[i] * w[j] : 1.0;
+        all += weight;
+        sum += weight * (x[i] > x[j] ? 1.0 : x[i] == x[j] ? 0.5 : 0.0);
+      }
+    }
+    return sum / all;
+  };
+  CHECK_THAT(area_under_curve(scores, labels), WithinRel(pairs(false), 1e-14));
+  CHECK_THAT(area_under_curve(scores, labels, weights), WithinRel(pairs(true), 1e-14));
+  // Any growing function of the score separates as well; minus the score, the other way round.
+  CHECK_THAT(area_under_curve(scores * scores, labels), WithinRel(pairs(false), 1e-14));
+  CHECK_THAT(area_under_curve(-scores, labels), WithinRel(1.0 - pairs(false), 1e-14));
+  CHECK(area_under_curve(0.0 * scores, labels) == 0.5);
+
+  using slalom::ErrorKind;
+  using slalom::test::check_fails;
+  check_fails(ErrorKind::usage, "area_under_curve", "[n] expected",
+              [&] { return area_under_curve(scores, labels.slice(0, 1)); });
+  check_fails(ErrorKind::numerical, "area_under_curve", "finite scores",
+              [&] { return area_under_curve(scores / 0.0 * 0.0, labels); });
+  check_fails(ErrorKind::numerical, "area_under_curve", "weights >= 0",
+              [&] { return area_under_curve(scores, labels, -weights); });
+  check_fails(ErrorKind::numerical, "area_under_curve", "need weights",
+              [&] { return area_under_curve(scores, at::zeros_like(labels)); });
+}
 
 TEST_CASE("one-sided variations have a number and a penalty", "[modules][diagnostics]") {
   const Tensor s = numbers({1.84, 2.31, 5.04, 10.8}), up = numbers({72.4, 13.1, 9.3, 5.15}),

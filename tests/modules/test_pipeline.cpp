@@ -271,6 +271,41 @@ TEST_CASE("a variation by its score is nominal plus and minus the score's yields
   CHECK_THAT(near / far, WithinRel(1e-2, 0.02));  // of first order in the step
 }
 
+TEST_CASE("yields about another point are those of events that lie there", "[modules][pipeline]") {
+  const EventBatch events = blobs(200, 1);
+  PipelineOptions options = options_with_scale();
+  options.step = 0.5;
+  Pipeline pipeline(workspace(), slalom::as_classifier(network().ptr()), cut(), histogram(),
+                    options);
+  const auto at_theta = [](double theta) {
+    Tensor result = at::zeros({1}, at::kDouble);
+    result[0] = theta;
+    return result;
+  };
+  CHECK((pipeline->yields_at(events, at_theta(0.0)) - pipeline->yields(events))
+            .abs()
+            .max()
+            .item<double>() < 1e-12);
+  for (const bool hard : {false, true}) {
+    const auto nominal_of = [&](double theta) {
+      const EventBatch moved =
+          slalom::apply_variation(events, options.variations[0], at_theta(theta));
+      return (hard ? pipeline->hard_yields(moved) : pipeline->yields(moved)).select(1, 0);
+    };
+    const Tensor found = pipeline->yields_at(events, at_theta(0.7), hard);
+    CHECK((found.select(1, 0) - nominal_of(0.7)).abs().max().item<double>() < 1e-11);
+    CHECK((found.select(1, 1) - nominal_of(1.2)).abs().max().item<double>() < 1e-11);
+    CHECK((found.select(1, 2) - nominal_of(0.2)).abs().max().item<double>() < 1e-11);
+    CHECK(found.requires_grad() != hard);
+  }
+  options.slopes = {slalom::SlopeMethod::score};
+  options.variations[0].score = [](const EventBatch& e) { return e.column("x"); };
+  Pipeline by_score(workspace(), slalom::as_classifier(network().ptr()), cut(), histogram(),
+                    options);
+  slalom::test::check_fails(slalom::ErrorKind::usage, "energy_scale", "use copies",
+                            [&] { return by_score->yields_at(events, at_theta(0.7)); });
+}
+
 TEST_CASE("variations by score and by copies share a pipeline", "[modules][pipeline]") {
   // Two nuisances in the model; the one by copies must not take the rows of the other.
   slalom::Json document = slalom::read_json(std::string(SLALOM_SOURCE_DIR) +

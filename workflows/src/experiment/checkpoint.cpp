@@ -17,7 +17,16 @@ constexpr const char* k_trained = "trained.";
 constexpr const char* k_best = "best.";
 constexpr const char* k_optimizer = "optimizer";
 constexpr const char* k_average = "average";
+constexpr const char* k_adversary = "adversary.";
+constexpr const char* k_adversary_optimizer = "adversary_optimizer";
 constexpr const char* k_state = "state";
+
+template <class Saved>
+std::string serialised(const Saved& saved) {
+  std::ostringstream stream;
+  torch::save(saved, stream);
+  return stream.str();
+}
 
 Tensor bytes_of(const std::string& text) {
   Tensor result = at::empty({static_cast<std::int64_t>(text.size())}, at::kByte);
@@ -65,9 +74,13 @@ void Experiment::save(const std::filesystem::path& checkpoint) const {
   for (const auto& [name, tensor] : named_tensors(s.trained())) tensors[k_trained + name] = tensor;
   for (const auto& [name, tensor] : s.best.tensors) tensors[k_best + name] = tensor;
   if (s.optimizer) {
-    std::ostringstream stream;
-    torch::save(*s.optimizer, stream);
-    tensors[k_optimizer] = bytes_of(stream.str());
+    tensors[k_optimizer] = bytes_of(serialised(*s.optimizer));
+  }
+  if (!s.adversary.is_empty()) {
+    for (const auto& [name, tensor] : named_tensors(*s.adversary)) {
+      tensors[k_adversary + name] = tensor;
+    }
+    tensors[k_adversary_optimizer] = bytes_of(serialised(*s.adversary_optimizer));
   }
   if (s.averaged.state().average.defined()) tensors[k_average] = s.averaged.state().average;
   const Json state{{"experiment", fingerprint(s.options)},
@@ -92,6 +105,11 @@ void Experiment::restore(const std::filesystem::path& checkpoint) {
   if (s.optimizer) {
     std::istringstream stream(text_of(entry(tensors, k_optimizer, checkpoint)));
     torch::load(*s.optimizer, stream);
+  }
+  if (!s.adversary.is_empty()) {
+    load_tensors(*s.adversary, with_prefix(tensors, k_adversary));
+    std::istringstream stream(text_of(entry(tensors, k_adversary_optimizer, checkpoint)));
+    torch::load(*s.adversary_optimizer, stream);
   }
   const auto average = tensors.find(k_average);
   s.averaged.restore({average == tensors.end() ? Tensor() : average->second,

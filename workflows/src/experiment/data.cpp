@@ -260,6 +260,14 @@ void check_columns(const std::vector<std::string>& wanted, const EventBatch& eve
 
 }  // namespace
 
+void check_process(const std::string& process, const ExperimentData& data,
+                   const std::string& where) {
+  const auto& known = data.processes;
+  if (std::find(known.begin(), known.end(), process) != known.end()) return;
+  fail(fmt::format("there is no process '{}'{}", process, cli::did_you_mean(process, known)),
+       where);
+}
+
 double prior_of(const NuisanceOptions& nuisance) { return nuisance.prior.value_or(k_free); }
 
 double step_of(const NuisanceOptions& nuisance) { return nuisance.step / prior_of(nuisance); }
@@ -304,13 +312,7 @@ std::vector<Variation> make_variations(const ExperimentOptions& options,
     variation.name = nuisance.name;
     if (!nuisance.processes.empty()) variation.processes = nuisance.processes;
     for (std::size_t p = 0; p < variation.processes.size(); ++p) {
-      const std::string& process = variation.processes[p];
-      if (std::find(data.processes.begin(), data.processes.end(), process) ==
-          data.processes.end()) {
-        fail(fmt::format("there is no process '{}'{}", process,
-                         cli::did_you_mean(process, data.processes)),
-             fmt::format("{}/processes/{}", where, p));
-      }
+      check_process(variation.processes[p], data, fmt::format("{}/processes/{}", where, p));
     }
     if (nuisance.slope == SlopeMethod::score && !variation.score) {
       fail("this effect has no score: use copies", where + "/slope");

@@ -13,6 +13,9 @@ ExperimentData load_data(const ExperimentOptions& options);
 /// \throws Error (usage) for a variation, process or column that is not there
 std::vector<Variation> make_variations(const ExperimentOptions& options,
                                        const ExperimentData& data);
+/// \throws Error (usage) for a process that is not there
+void check_process(const std::string& process, const ExperimentData& data,
+                   const std::string& where);
 /// Standard deviation of a constraint in units of theta; that of a free parameter is wide.
 double prior_of(const NuisanceOptions& nuisance);
 /// Step of its copies, in units of that standard deviation.

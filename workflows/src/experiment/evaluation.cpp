@@ -73,7 +73,8 @@ std::optional<double> number_of_fits(const Likelihood& likelihood,
 
 }  // namespace
 
-Tensor Experiment::State::hard_sums(Pipeline& pipeline, const EventBatch& events, bool soft) const {
+Tensor Experiment::State::hard_sums(Pipeline& pipeline, const EventBatch& events, bool soft,
+                                    const ThetaPoint& point, const Tensor& theta) const {
   const at::NoGradGuard no_graph;
   Tensor total;
   const std::int64_t chunk = options.evaluation.chunk;
@@ -81,10 +82,23 @@ Tensor Experiment::State::hard_sums(Pipeline& pipeline, const EventBatch& events
     const std::int64_t end = std::min(begin + chunk, events.size());
     const bool whole = begin == 0 && end == events.size();
     const EventBatch part = whole ? events : part_of(events, begin, end);
-    const Tensor sums = soft ? pipeline->yields(part) : pipeline->hard_yields(part);
+    Tensor sums;
+    if (point.nuisance >= 0) {
+      sums = pipeline->yields_at(part, place_of(point), !soft, theta);
+    } else {
+      sums = soft ? pipeline->yields(part, theta) : pipeline->hard_yields(part, theta);
+    }
     total = total.defined() ? total + sums : sums;
   }
   return total;
+}
+
+/// Of the information of a linear summary's outputs.
+double Experiment::State::sigma_at(const EventBatch& events, const ThetaPoint& point) const {
+  const at::NoGradGuard no_graph;
+  const Tensor information =
+      linear_information(moments_of(classifier, events, point), prior, options.summary.ridge);
+  return std::exp(log_uncertainty(information).item<double>());
 }
 
 /// At the first mu.
@@ -126,7 +140,7 @@ Pipeline Experiment::State::finished(const Classifier& network) {
   const EventBatch events = both ? concatenate({data.train, data.validation}) : data.train;
   Tensor weights, slopes;
   const Tensor outputs = entries_of(
-      network, both ? events.with_weights(0.5 * events.weights) : events, weights, slopes);
+      network, both ? events.with_weights(0.5 * events.weights) : events, {}, weights, slopes);
   const Tensor coefficients = efficient_score_coefficients(linear_moments(outputs, weights, slopes),
                                                            prior, 0, options.summary.ridge);
   const Tensor score = efficient_score(outputs, coefficients);
@@ -314,7 +328,7 @@ experiment::InferencePart Experiment::State::inference_part() const {
   if (!linear()) return part;
   part.linear = [this](const EventBatch& reference, std::size_t nuisance) -> Observable::Pair {
     Tensor weights, slopes;
-    const Tensor outputs = entries_of(classifier, reference, weights, slopes);
+    const Tensor outputs = entries_of(classifier, reference, {}, weights, slopes);
     const LinearMoments moments = linear_moments(outputs, weights, slopes);
     const auto coefficients = [&](std::size_t parameter) {
       return efficient_score_coefficients(moments, prior, static_cast<std::int64_t>(parameter),
@@ -334,8 +348,9 @@ experiment::InferencePart Experiment::State::inference_part() const {
 ExperimentResult Experiment::evaluate() {
   State& s = *state_;
   EvaluationSums sums;
-  const Pipeline pipeline = s.evaluate_into(sums);
+  Pipeline pipeline = s.evaluate_into(sums);
   ExperimentResult result = s.result_of(pipeline, sums);
+  s.describe_learning(pipeline, result);
   result.signal_yield =
       s.data.test.weights.masked_select(s.data.test.labels == 1).sum().item<double>();
   s.stages = pipeline;

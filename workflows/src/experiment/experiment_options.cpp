@@ -18,9 +18,13 @@ const std::vector<std::string> k_missing{"refuse", "drop_event", "replace", "kee
 const std::vector<std::string> k_effects{
     "problem", "scale", "shift", "log_weight", "weight_slope", "normalisation", "tau_energy_scale"};
 const std::vector<std::string> k_slopes{"copies", "score", "automatic"};
-const std::vector<std::string> k_classifiers{"mlp", "torch_script", "column", "exact"};
+const std::vector<std::string> k_classifiers{"mlp", "torch_script", "column", "exact",
+                                             "two_networks"};
 const std::vector<std::string> k_samplings{"random", "lattice"};
-const std::vector<std::string> k_strategies{"nominal", "augmentation", "parameterised"};
+const std::vector<std::string> k_strategies{"nominal", "augmentation", "adversarial",
+                                            "parameterised", "reweighting"};
+const std::vector<std::string> k_adversaries{"mse", "gaussian", "mixture"};
+const std::vector<std::string> k_games{"alternating", "reversal"};
 const std::vector<std::string> k_distributions{"uniform", "normal"};
 const std::vector<std::string> k_activations{"relu", "leaky_relu", "elu",  "silu",
                                              "gelu", "softplus",   "tanh", "sigmoid"};
@@ -124,6 +128,8 @@ void classifier_fields(Fields& f, ClassifierSource& classifier) {
             {.low = 1.0, .high = 1000.0});
   f.text("path", classifier.path, "torch_script: file");
   f.text("column", classifier.column, "column: the score");
+  f.number("threshold", classifier.threshold,
+           "two_networks: between them, in units of theta of the first parameter to be learned");
   f.flag("trainable", classifier.trainable, "whether its weights are trained");
   f.text("weights", classifier.weights, "mlp: weights.npz of another experiment to start from");
 }
@@ -136,11 +142,40 @@ void parameter_fields(Fields& f, LearningParameter& parameter) {
   f.number("high", parameter.high, "in units of its theta");
 }
 
+void adversary_fields(Fields& f, AdversarialOptions& adversary) {
+  AdversaryOptions& network = adversary.network;
+  f.choice("type", network.type, k_adversaries,
+           "what it says about theta: its mean, a Gaussian, or a mixture of Gaussians");
+  f.integers("hidden", network.hidden, "widths of the hidden layers",
+             {.low = 1.0, .high = 65536.0});
+  f.choice("activation", network.activation, k_activations, "between layers");
+  f.integer("components", network.components, "mixture: Gaussians", {.low = 1.0, .high = 1000.0});
+  f.number("strength", adversary.strength, "lambda, factor of its loss in the classifier's",
+           k_not_negative);
+  f.choice("schedule", adversary.schedule, k_games,
+           "in turns, or at once with the gradient turned round");
+  f.integer("pretraining", adversary.pretraining, "steps of the classifier alone at first",
+            k_not_negative);
+  f.integer("adversary_only", adversary.adversary_only, "then steps of the adversary alone",
+            k_not_negative);
+  f.integer("adversary_steps", adversary.adversary_steps,
+            "alternating: steps of the adversary for one of the classifier",
+            {.low = 1.0, .high = 1e6});
+  f.number("learning_rate", adversary.learning_rate, "of the adversary (Adam)", k_positive);
+  f.texts("processes", adversary.processes, "whose events it sees; empty: all");
+}
+
 void learning_fields(Fields& f, LearningOptions& learning) {
   f.choice("strategy", learning.strategy, k_strategies,
            "what cross entropy is trained on: nominal events, or events at random theta, which the "
-           "network may be told");
+           "score may be made to hide, or the network be told; or these against nominal ones");
   f.list("parameters", learning.parameters, "nuisance parameters that are drawn", parameter_fields);
+  f.object("adversary", "adversarial: the adversary and the game with it",
+           [&](Fields& g) { adversary_fields(g, learning.adversary); });
+  f.integer("alone", learning.alone,
+            "two_networks: first steps of the upper network alone, then as many of the lower",
+            {.low = 0.0, .high = 1e9});
+  f.text("process", learning.process, "reweighting: whose events");
 }
 
 void cut_fields(Fields& f, CutOptions& cut) {
@@ -198,6 +233,9 @@ void loss_fields(Fields& f, LossOptions& loss) {
   f.number("level", loss.level, "upper_limit: CLs there",
            {.low = 0.0, .high = 1.0, .above = true, .below = true});
   f.number("minimum", loss.minimum, "effective_entries: wanted in each bin", k_positive);
+  f.numbers("at", loss.at,
+            "theta of one parameter where events are moved to; the term is the mean there");
+  f.text("parameter", loss.parameter, "of `at`; empty: the first to be learned");
 }
 
 void phase_fields(Fields& f, PhaseOptions& phase) {
@@ -243,6 +281,13 @@ void evaluation_fields(Fields& f, EvaluationOptions& evaluation) {
             {.low = 1.0, .high = 1e9});
   f.integer("bootstrap", evaluation.bootstrap, "Poisson bootstraps of the test events",
             {.low = 0.0, .high = 1e6});
+  f.numbers(
+      "auc", evaluation.auc,
+      "theta of the first parameter to be learned: area under the curve of test events there");
+  f.numbers("at", evaluation.at,
+            "theta of the first parameter to be learned: sigma(mu) of test events there");
+  f.numbers("closure", evaluation.closure,
+            "reweighting: theta of the same parameter where reweighted test events are compared");
 }
 
 [[noreturn]] void fail(const std::string& message, const std::string& where) {
@@ -372,7 +417,8 @@ void check_stages(const ExperimentOptions& options) {
   }
   check_exact(options);
   check_axes(summary);
-  const bool is_mlp = classifier.type == ClassifierKind::mlp;
+  const bool is_mlp =
+      classifier.type == ClassifierKind::mlp || classifier.type == ClassifierKind::two_networks;
   if (summary.type == SummaryKind::softmax && is_mlp &&
       classifier.network.outputs != summary.bins) {
     fail("softmax bins need as many outputs as bins (" + std::to_string(summary.bins) + ")",
@@ -389,6 +435,88 @@ void check_stages(const ExperimentOptions& options) {
   }
   if (summary.type == SummaryKind::linear && !options.model.workspace.empty()) {
     fail("the linear summary needs the model that is made here", "/model/workspace");
+  }
+}
+
+/// Figures of events that are moved need slopes there.
+void check_copies(const ExperimentOptions& options) {
+  for (std::size_t k = 0; k < options.nuisances.size(); ++k) {
+    if (options.nuisances[k].slope == SlopeMethod::score) {
+      fail("scores are slopes at theta = 0: figures elsewhere needs copies",
+           "/nuisances/" + std::to_string(k) + "/slope");
+    }
+  }
+}
+
+void check_two_networks(const ExperimentOptions& options) {
+  const LearningOptions& learning = options.learning;
+  if (options.classifier.type != ClassifierKind::two_networks) {
+    if (learning.alone > 0) fail("only two networks are trained alone", "/learning/alone");
+    return;
+  }
+  if (learning.strategy != Strategy::parameterised && learning.strategy != Strategy::reweighting) {
+    fail("two networks need the strategy parameterised", "/learning/strategy");
+  }
+  if (options.classifier.members != 1) fail("expected one member", "/classifier/members");
+  const LearningParameter& first = learning.parameters.front();
+  if (!(options.classifier.threshold > first.low && options.classifier.threshold < first.high)) {
+    fail("expected a value inside the range of '" + first.name + "'", "/classifier/threshold");
+  }
+  if (learning.alone > 0 && 2 * learning.alone > options.training.steps) {
+    fail("expected at most half of the training's steps", "/learning/alone");
+  }
+}
+
+void check_adversary(const ExperimentOptions& options) {
+  if (options.learning.strategy != Strategy::adversarial) return;
+  const AdversarialOptions& adversary = options.learning.adversary;
+  for (std::size_t i = 0; i < options.loss.size(); ++i) {
+    if (options.loss[i].term == LossKind::cross_entropy) continue;
+    fail("adversarial training is one of cross entropy alone",
+         "/loss/" + std::to_string(i) + "/term");
+  }
+  if (options.training.keep_best) {
+    fail("there is no best validation of a game", "/training/keep_best");
+  }
+  if (options.training.patience > 0) {
+    fail("there is no best validation of a game", "/training/patience");
+  }
+  if (adversary.pretraining + adversary.adversary_only >= options.training.steps) {
+    fail("expected fewer steps before the game than the training has",
+         "/learning/adversary/pretraining");
+  }
+  if (options.classifier.type == ClassifierKind::exact ||
+      options.classifier.type == ClassifierKind::column || !options.classifier.trainable) {
+    fail("there is no network to train", "/learning/strategy");
+  }
+}
+
+void check_reweighting(const ExperimentOptions& options) {
+  const LearningOptions& learning = options.learning;
+  if (learning.strategy != Strategy::reweighting) {
+    if (!options.evaluation.closure.empty()) {
+      fail("closure is that of the strategy reweighting", "/evaluation/closure");
+    }
+    return;
+  }
+  if (learning.process.empty()) fail("expected a process", "/learning/process");
+  if (options.summary.type != SummaryKind::histogram || options.summary.bins != 1 ||
+      !options.summary.axes.empty()) {
+    fail("a ratio of one process is no observable: expected a histogram of 1 bin", "/summary/bins");
+  }
+  if (options.classifier.type == ClassifierKind::exact ||
+      options.classifier.type == ClassifierKind::column || !options.classifier.trainable) {
+    fail("there is no network to train", "/learning/strategy");
+  }
+  for (std::size_t i = 0; i < options.loss.size(); ++i) {
+    if (options.loss[i].term == LossKind::cross_entropy) continue;
+    fail("a ratio is trained with cross entropy alone", "/loss/" + std::to_string(i) + "/term");
+  }
+  if (!options.evaluation.auc.empty()) {
+    fail("a ratio of one process does not separate signal and background", "/evaluation/auc");
+  }
+  if (!options.evaluation.closure.empty() && options.data.test_sampling == TestSampling::lattice) {
+    fail("a lattice has no statistical uncertainty", "/evaluation/closure");
   }
 }
 
@@ -414,14 +542,54 @@ void check_learning(const ExperimentOptions& options) {
       fail("exact densities are known for variations of the problem alone", where + "/name");
     }
   }
-  if (learning.strategy == Strategy::nominal) return;
-  if (learning.parameters.empty()) {
+  if (learning.strategy != Strategy::nominal && learning.parameters.empty()) {
     fail("expected at least one nuisance parameter", "/learning/parameters");
+  }
+  check_two_networks(options);
+  check_adversary(options);
+  check_reweighting(options);
+  const EvaluationOptions& evaluation = options.evaluation;
+  if (!evaluation.auc.empty() && learning.parameters.empty()) {
+    fail("expected a parameter among those to be learned", "/evaluation/auc");
+  }
+  if (!evaluation.at.empty() && learning.parameters.empty()) {
+    fail("expected a parameter among those to be learned", "/evaluation/at");
+  }
+  if (!evaluation.at.empty()) check_copies(options);
+  if (!evaluation.auc.empty() && options.summary.type == SummaryKind::softmax) {
+    fail("an area under the curve needs one score", "/evaluation/auc");
   }
   if (learning.strategy == Strategy::parameterised &&
       options.classifier.type == ClassifierKind::column) {
     fail("a column knows no parameters", "/learning/strategy");
   }
+}
+
+/// theta of a term of the loss.
+void check_at(const ExperimentOptions& options, std::size_t i) {
+  const LossOptions& loss = options.loss[i];
+  const std::string where = "/loss/" + std::to_string(i);
+  if (loss.at.empty()) {
+    if (!loss.parameter.empty()) fail("expected values in `at`", where + "/at");
+    return;
+  }
+  if (loss.term == LossKind::cross_entropy) {
+    fail("cross entropy has its events where `learning` says", where + "/at");
+  }
+  if (loss.parameter.empty()) {
+    if (options.learning.parameters.empty()) {
+      fail("expected a name, or a parameter among those to be learned", where + "/parameter");
+    }
+  } else {
+    std::vector<std::string> known;
+    for (const NuisanceOptions& nuisance : options.nuisances) known.push_back(nuisance.name);
+    if (std::find(known.begin(), known.end(), loss.parameter) == known.end()) {
+      fail("there is no nuisance parameter '" + loss.parameter + "'" +
+               cli::did_you_mean(loss.parameter, known),
+           where + "/parameter");
+    }
+  }
+  check_copies(options);
 }
 
 void check_loss(const ExperimentOptions& options) {
@@ -431,6 +599,7 @@ void check_loss(const ExperimentOptions& options) {
     const std::string where = "/loss/" + std::to_string(i);
     if (loss.until >= 0 && loss.until <= loss.from)
       fail("expected more than `from`", where + "/until");
+    check_at(options, i);
     const bool linear = options.summary.type == SummaryKind::linear;
     if (linear && loss.term != LossKind::log_sigma && loss.term != LossKind::cross_entropy) {
       fail("the linear summary is trained with log_sigma or cross_entropy", where + "/term");

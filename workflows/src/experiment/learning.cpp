@@ -21,10 +21,26 @@ double draw(RandomStream& random, const LearningParameter& parameter) {
              : parameter.low + 2.0 * half * random.uniform();
 }
 
+/// Draws until it lies on the side.
+double draw_on_side(RandomStream& random, const LearningParameter& parameter, double threshold,
+                    Side side) {
+  for (;;) {
+    const double theta = draw(random, parameter);
+    if (side == Side::both || (side == Side::above) == (theta >= threshold)) return theta;
+  }
+}
+
 }  // namespace
 
+Side side_of(const ExperimentOptions& options, std::int64_t step) {
+  const std::int64_t alone = options.learning.alone;
+  if (step >= 2 * alone) return Side::both;
+  return step < alone ? Side::above : Side::below;
+}
+
 bool knows_theta(const ExperimentOptions& options) {
-  return options.learning.strategy == Strategy::parameterised;
+  return options.learning.strategy == Strategy::parameterised ||
+         options.learning.strategy == Strategy::reweighting;
 }
 
 std::vector<std::size_t> learning_places(const ExperimentOptions& options) {
@@ -51,15 +67,18 @@ Classifier observable(const ExperimentOptions& options, const Classifier& classi
   return as_classifier(std::make_shared<FrozenClassifierImpl>(classifier, point));
 }
 
-Tensor draw_theta(const ExperimentOptions& options, std::int64_t n, std::int64_t step,
-                  ThetaUse use) {
+Tensor draw_theta(const ExperimentOptions& options, std::int64_t n, std::int64_t step, ThetaUse use,
+                  Side side) {
   const auto& parameters = options.learning.parameters;
   const Tensor result = at::empty({n, static_cast<std::int64_t>(parameters.size())}, at::kDouble);
   auto* place = result.data_ptr<double>();
   RandomStream random(options.seed, static_cast<std::uint64_t>(step),
                       static_cast<std::uint32_t>(use));
   for (std::int64_t i = 0; i < n; ++i) {
-    for (const LearningParameter& parameter : parameters) *place++ = draw(random, parameter);
+    for (std::size_t p = 0; p < parameters.size(); ++p) {
+      *place++ = draw_on_side(random, parameters[p], options.classifier.threshold,
+                              p == 0 ? side : Side::both);
+    }
   }
   return result.to(at::Device(options.device));
 }

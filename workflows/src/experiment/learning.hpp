@@ -23,12 +23,17 @@ Classifier observable(const ExperimentOptions& options, const Classifier& classi
 Classifier observable(const ExperimentOptions& options, const Classifier& classifier,
                       const std::vector<double>& theta);
 
+/// Which of two networks a step trains.
+enum class Side { both, above, below };
+/// Both but for the first steps of a staged training.
+Side side_of(const ExperimentOptions& options, std::int64_t step);
+
 /// Which events' theta: every stream of numbers has a name.
 enum class ThetaUse : std::uint32_t { training = 0x7E7A0, validation, reweighting, diagnostics };
 /// theta of n events [n, p], p learning parameters in units of theta: what the number of the step
-/// says, whatever was drawn before.
-Tensor draw_theta(const ExperimentOptions& options, std::int64_t n, std::int64_t step,
-                  ThetaUse use);
+/// says, whatever was drawn before. \param side of the threshold that the first of them lies on
+Tensor draw_theta(const ExperimentOptions& options, std::int64_t n, std::int64_t step, ThetaUse use,
+                  Side side = Side::both);
 /// Events at theta [n, p], or [p] for all of them.
 /// \param variations of all nuisance parameters, in units of their constraints
 EventBatch events_at(const ExperimentOptions& options, const std::vector<Variation>& variations,

@@ -33,6 +33,53 @@ ordered_json figures_document(const HardFigures& figures, double yield) {
   return result;
 }
 
+ordered_json comparison_document(const SampleComparison& comparison) {
+  auto features = ordered_json::array();
+  for (std::size_t c = 0; c < comparison.columns.size(); ++c) {
+    features.push_back({{"name", comparison.columns[c]},
+                        {"chi2", cli::finite(comparison.chi2[c], "chi2")},
+                        {"ndf", comparison.ndf[c]}});
+  }
+  return {{"features", std::move(features)},
+          {"auc", cli::finite(comparison.auc, "auc")},
+          {"auc_error", cli::finite(comparison.auc_error, "auc_error")}};
+}
+
+void learning_document(const ExperimentResult& result, ordered_json& document) {
+  if (!result.auc.empty()) {
+    auto list = ordered_json::array();
+    for (const AucResult& point : result.auc) {
+      ordered_json line{{"theta", point.theta}, {"auc", cli::finite(point.auc, "auc")}};
+      if (point.frozen) line["frozen"] = cli::finite(*point.frozen, "auc");
+      list.push_back(std::move(line));
+    }
+    document["auc"] = std::move(list);
+  }
+  if (!result.at.empty()) {
+    auto list = ordered_json::array();
+    for (const PointResult& point : result.at) {
+      list.push_back({{"parameter", point.parameter},
+                      {"theta", point.theta},
+                      {"sigma", cli::finite(point.sigma, "sigma")}});
+    }
+    document["at"] = std::move(list);
+  }
+  if (!result.closure.empty()) {
+    auto list = ordered_json::array();
+    for (const ClosureResult& point : result.closure) {
+      list.push_back({{"theta", point.theta},
+                      {"before", comparison_document(point.before)},
+                      {"after", comparison_document(point.after)}});
+    }
+    document["closure"] = std::move(list);
+  }
+  if (result.adversary) {
+    document["adversary"] = {{"loss", cli::finite(result.adversary->loss, "adversary")},
+                             {"blind", result.adversary->blind},
+                             {"entropy", result.adversary->entropy}};
+  }
+}
+
 }  // namespace
 
 ordered_json result_document(const ExperimentOptions& options, const ExperimentResult& result) {
@@ -86,6 +133,7 @@ ordered_json result_document(const ExperimentOptions& options, const ExperimentR
     }
     document["inferences"] = std::move(inferences);
   }
+  learning_document(result, document);
   if (!result.warnings.empty()) {
     auto warnings = ordered_json::array();
     for (const Warning& warning : result.warnings) {

@@ -36,6 +36,7 @@ std::string line_of(const Metrics& metrics) {
   line["learning_rate"] = metrics.learning_rate;
   if (metrics.validation_loss) line["validation_loss"] = or_null(metrics.validation_loss);
   if (metrics.sigma) line["sigma"] = or_null(metrics.sigma);
+  if (metrics.adversary) line["adversary"] = or_null(metrics.adversary);
   return line.dump() + "\n";
 }
 

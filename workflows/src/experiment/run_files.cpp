@@ -52,6 +52,7 @@ std::vector<Metrics> read_metrics(const std::filesystem::path& directory) {
     metrics.learning_rate = number_of(line, "learning_rate").value_or(0.0);
     metrics.validation_loss = number_of(line, "validation_loss");
     metrics.sigma = number_of(line, "sigma");
+    metrics.adversary = number_of(line, "adversary");
     result.push_back(metrics);
   }
   return result;

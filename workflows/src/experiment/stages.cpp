@@ -76,8 +76,14 @@ Classifier make_mlp(const ExperimentOptions& options, const ExperimentData& data
       network.parameters.push_back({parameter.name, parameter.low, parameter.high});
     }
   }
+  const Tensor seen = data.train.matrix(features).to(at::kCPU);
+  if (options.classifier.type == ClassifierKind::two_networks) {
+    TwoNetworks two(network, 0, options.classifier.threshold);
+    two->fit_normalisation(seen);
+    return as_classifier(two.ptr());
+  }
   Mlp mlp(network);
-  mlp->fit_normalisation(data.train.matrix(features).to(at::kCPU));
+  mlp->fit_normalisation(seen);
   return as_classifier(mlp.ptr());
 }
 

@@ -55,19 +55,6 @@ std::optional<Figure> figure_of(LossKind kind) {
   return std::nullopt;
 }
 
-std::vector<FigureTerm> make_figures(const ExperimentOptions& options, const Pipeline& stages) {
-  std::vector<FigureTerm> result;
-  for (const LossOptions& term : options.loss) {
-    const auto figure = figure_of(term.term);
-    if (!figure) continue;
-    result.push_back({term, ProfileLoss(stages->likelihood(), {.figure = *figure,
-                                                               .mu = term.mu,
-                                                               .n_sigma = term.n_sigma,
-                                                               .level = term.level})});
-  }
-  return result;
-}
-
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(
     const OptimizerOptions& options, const std::vector<torch::optim::OptimizerParamGroup>& groups) {
   const double rate = value_at(options.learning_rate, 0);
@@ -130,8 +117,8 @@ Experiment::State::State(ExperimentOptions given) : options(std::move(given)) {
   }
   if (!linear()) {
     stages = experiment::make_pipeline(options, data, variations, classifier);
-    figures = make_figures(options, stages);
   }
+  make_terms();
   std::vector<double> information(1 + variations.size(), 1.0);
   information[0] = 0.0;
   prior = at::zeros({static_cast<std::int64_t>(information.size())}, at::kDouble);
@@ -153,6 +140,10 @@ Experiment::State::State(ExperimentOptions given) : options(std::move(given)) {
   in_order.emplace(data.train,
                    EventLoaderOptions{.batch_size = options.training.batch_size, .shuffle = false});
   averaged = AveragedYields(options.training.averaging_rate);
+  if (options.learning.strategy == Strategy::adversarial) make_adversary();
+  if (options.learning.strategy == Strategy::reweighting) {
+    experiment::check_process(options.learning.process, data, "/learning/process");
+  }
   for (std::size_t i = 0; i < options.loss.size(); ++i) {
     const bool scores = !linear() && options.summary.type != SummaryKind::softmax;
     if (options.loss[i].term == LossKind::cross_entropy && !scores &&
@@ -189,9 +180,51 @@ bool Experiment::State::has_sums_term(std::int64_t at_step) const {
   });
 }
 
+/// The terms that are functions of sums, and where these are taken.
+void Experiment::State::make_terms() {
+  for (std::size_t i = 0; i < options.loss.size(); ++i) {
+    const LossOptions& loss = options.loss[i];
+    if (loss.term == LossKind::cross_entropy) continue;
+    SumsTerm term{i, std::nullopt, {}};
+    const auto figure = figure_of(loss.term);
+    if (figure && !linear()) {
+      term.figure.emplace(
+          stages->likelihood(),
+          ProfileLossOptions{
+              .figure = *figure, .mu = loss.mu, .n_sigma = loss.n_sigma, .level = loss.level});
+    }
+    std::vector<ThetaPoint> wanted{ThetaPoint{}};
+    if (!loss.at.empty()) {
+      const std::string& name =
+          loss.parameter.empty() ? options.learning.parameters.front().name : loss.parameter;
+      const auto found = std::find_if(variations.begin(), variations.end(),
+                                      [&](const Variation& v) { return v.name == name; });
+      wanted.clear();
+      for (const double theta : loss.at) wanted.push_back({found - variations.begin(), theta});
+    }
+    for (const ThetaPoint& point : wanted) {
+      const auto place = std::find(points.begin(), points.end(), point);
+      term.points.push_back(place - points.begin());
+      if (place == points.end()) points.push_back(point);
+    }
+    terms.push_back(std::move(term));
+  }
+}
+
+/// theta of all variations [variations], in units of their constraints.
+Tensor Experiment::State::place_of(const ThetaPoint& point) const {
+  Tensor place = at::zeros({static_cast<std::int64_t>(variations.size())}, at::kDouble);
+  if (point.nuisance >= 0) {
+    const auto& nuisance = options.nuisances[static_cast<std::size_t>(point.nuisance)];
+    place[point.nuisance] = point.theta / experiment::prior_of(nuisance);
+  }
+  return place.to(at::Device(options.device));
+}
+
 /// Entries of the linear summary: events with weights, and shifted copies without. \returns outputs
-Tensor Experiment::State::entries_of(const Classifier& network, const EventBatch& events,
-                                     Tensor& weights, Tensor& slopes) const {
+Tensor Experiment::State::entries_of(const Classifier& network, const EventBatch& nominal_events,
+                                     const ThetaPoint& point, Tensor& weights,
+                                     Tensor& slopes) const {
   const auto& chosen = options.classifier.features;
   const Classifier fixed = experiment::observable(options, network);
   const auto outputs_of = [&](const EventBatch& batch) {
@@ -201,8 +234,13 @@ Tensor Experiment::State::entries_of(const Classifier& network, const EventBatch
   for (const LossOptions& term : options.loss) {
     if (term.term == LossKind::log_sigma) mu = term.mu;
   }
-  const Tensor signal = (events.labels == 1).to(at::kDouble);
-  const Tensor nominal = events.weights * (1.0 + (mu - 1.0) * signal);
+  const bool moves = point.nuisance >= 0;
+  const Tensor place = place_of(point);
+  const Tensor signal = (nominal_events.labels == 1).to(at::kDouble);
+  const Tensor strength = 1.0 + (mu - 1.0) * signal;
+  const EventBatch events =
+      moves ? apply_variations(nominal_events, variations, place) : nominal_events;
+  const Tensor nominal = events.weights * strength;
   const auto count = static_cast<std::int64_t>(1 + variations.size());
   std::vector<Tensor> outputs{outputs_of(events)}, all_weights{nominal};
   std::vector<Tensor> rows{events.weights * signal};
@@ -217,10 +255,14 @@ Tensor Experiment::State::entries_of(const Classifier& network, const EventBatch
     }
     rows.push_back(at::zeros_like(nominal));
     const double step_size = experiment::step_of(nuisance);
-    const EventBatch moved = events.with_weights(nominal).select(mask);
-    const ShiftedEvents shifted = shifted_copies(moved, variation, step_size);
+    const EventBatch concerned =
+        nominal_events.with_weights(nominal_events.weights * strength).select(mask);
     for (const double sign : {1.0, -1.0}) {
-      const EventBatch& copy = sign > 0.0 ? shifted.up : shifted.down;
+      Tensor theta = place.clone();
+      theta[static_cast<std::int64_t>(v)] += sign * step_size;
+      const EventBatch copy =
+          moves ? apply_variations(concerned, variations, theta)
+                : apply_variation(concerned, variation, theta[static_cast<std::int64_t>(v)]);
       outputs.push_back(outputs_of(copy));
       all_weights.push_back(at::zeros_like(copy.weights));
       Tensor slope = at::zeros({count, copy.size()}, nominal.options());
@@ -234,19 +276,26 @@ Tensor Experiment::State::entries_of(const Classifier& network, const EventBatch
   return at::cat(outputs);
 }
 
-LinearMoments Experiment::State::moments_of(const Classifier& network,
-                                            const EventBatch& events) const {
+LinearMoments Experiment::State::moments_of(const Classifier& network, const EventBatch& events,
+                                            const ThetaPoint& point) const {
   Tensor weights, slopes;
-  const Tensor outputs = entries_of(network, events, weights, slopes);
+  const Tensor outputs = entries_of(network, events, point, weights, slopes);
   return linear_moments(outputs, weights, slopes);
 }
 
-Tensor Experiment::State::sums_of(const EventBatch& events) {
+Tensor Experiment::State::sums_at(const EventBatch& events, const ThetaPoint& point) {
   if (linear()) {
-    const LinearMoments moments = moments_of(classifier, events);
+    const LinearMoments moments = moments_of(classifier, events, point);
     return at::cat({moments.gram, moments.slopes});
   }
-  return stages->yields(events);
+  return point.nuisance < 0 ? stages->yields(events) : stages->yields_at(events, place_of(point));
+}
+
+/// At all points [points, ...].
+Tensor Experiment::State::sums_of(const EventBatch& events) {
+  std::vector<Tensor> all;
+  for (const ThetaPoint& point : points) all.push_back(sums_at(events, point));
+  return at::stack(all);
 }
 
 Templates Experiment::State::templates_of(const Pipeline& pipeline, const Tensor& sums) const {
@@ -255,68 +304,54 @@ Templates Experiment::State::templates_of(const Pipeline& pipeline, const Tensor
       at::stack({sums.select(2, 0), sums.select(2, 1) * options.model.mc_factor}, 2));
 }
 
-Tensor Experiment::State::loss_of(const Tensor& sums, std::int64_t at_step) const {
+/// A term, from sums at one point.
+Tensor Experiment::State::value_of(const SumsTerm& term, const Tensor& sums) const {
+  const LossOptions& loss = options.loss[term.place];
   if (linear()) {
     const std::int64_t k = sums.size(1);
     const LinearMoments moments{sums.slice(0, 0, k), sums.slice(0, k)};
-    const Tensor information = linear_information(moments, prior, options.summary.ridge);
-    return log_uncertainty(information) * weight_of(LossKind::log_sigma, at_step);
+    return log_uncertainty(linear_information(moments, prior, options.summary.ridge));
   }
-  Tensor total = at::zeros({}, at::kDouble);
-  const Templates templates = templates_of(stages, sums);
-  for (const FigureTerm& term : figures) {
-    const double weight = weight_of(term.options, at_step);
-    if (weight == 0.0) continue;
-    const Tensor value = term.figure(templates);
-    total = total + weight * (term.options.term == LossKind::variance ? value * value : value);
+  if (term.figure) {
+    const Tensor value = (*term.figure)(templates_of(stages, sums));
+    return loss.term == LossKind::variance ? value * value : value;
   }
   const auto& samples = stages->samples();
-  if (const double weight = weight_of(LossKind::one_sidedness, at_step); weight != 0.0) {
+  Tensor total = at::zeros({}, sums.options());
+  if (loss.term == LossKind::one_sidedness) {
     const Tensor expected = sums.select(1, 0).select(1, 0).sum(0);
     for (std::size_t k = 0; k < samples.size(); ++k) {
       for (std::size_t v = 0; v < variations.size(); ++v) {
         if (!concerns(variations[v], samples[k])) continue;
         const Tensor sample = sums[static_cast<std::int64_t>(k)];
         const auto column = static_cast<std::int64_t>(1 + 2 * v);
-        total = total + weight * one_sidedness_penalty(expected, sample[0][0], sample[column][0],
-                                                       sample[column + 1][0]);
+        total = total + one_sidedness_penalty(expected, sample[0][0], sample[column][0],
+                                              sample[column + 1][0]);
       }
     }
+    return total;
   }
-  for (const LossOptions& term : options.loss) {
-    if (term.term != LossKind::effective_entries) continue;
-    const double weight = weight_of(term, at_step);
+  Tensor sumw = at::zeros_like(sums[0][0][0]), sumw2 = at::zeros_like(sumw);
+  for (std::size_t k = 0; k < samples.size(); ++k) {
+    if (samples[k] == options.data.signal) continue;
+    sumw = sumw + sums[static_cast<std::int64_t>(k)][0][0];
+    sumw2 = sumw2 + sums[static_cast<std::int64_t>(k)][0][1];
+  }
+  return effective_entries_penalty(sumw, sumw2, loss.minimum);
+}
+
+/// \param sums at all points
+Tensor Experiment::State::loss_of(const Tensor& sums, std::int64_t at_step) const {
+  Tensor total = at::zeros({}, at::kDouble);
+  for (const SumsTerm& term : terms) {
+    const double weight = weight_of(options.loss[term.place], at_step);
     if (weight == 0.0) continue;
-    Tensor sumw = at::zeros_like(sums[0][0][0]), sumw2 = at::zeros_like(sumw);
-    for (std::size_t k = 0; k < samples.size(); ++k) {
-      if (samples[k] == options.data.signal) continue;
-      sumw = sumw + sums[static_cast<std::int64_t>(k)][0][0];
-      sumw2 = sumw2 + sums[static_cast<std::int64_t>(k)][0][1];
+    for (const std::int64_t point : term.points) {
+      total =
+          total + value_of(term, sums[point]) * (weight / static_cast<double>(term.points.size()));
     }
-    total = total + weight * effective_entries_penalty(sumw, sumw2, term.minimum);
   }
   return total;
-}
-
-/// theta that cross entropy moves events to [n, p]; undefined if it leaves them alone.
-Tensor Experiment::State::theta_for(const EventBatch& events, std::int64_t at_step,
-                                    bool validation) const {
-  if (options.learning.strategy == Strategy::nominal) return {};
-  return experiment::draw_theta(
-      options, events.size(), at_step,
-      validation ? experiment::ThetaUse::validation : experiment::ThetaUse::training);
-}
-
-/// \param theta where the events are moved to [n, p], which the network may know; or undefined
-Tensor Experiment::State::cross_entropy_of(const EventBatch& nominal, const Tensor& theta) {
-  const auto& chosen = options.classifier.features;
-  const EventBatch events =
-      theta.defined() ? experiment::events_at(options, variations, nominal, theta) : nominal;
-  const Tensor outputs =
-      classifier->outputs(chosen.empty() ? events.features : events.matrix(chosen),
-                          experiment::knows_theta(options) ? theta : Tensor());
-  return cross_entropy(outputs.squeeze(1), events.labels,
-                       balanced_weights(events.labels, events.weights));
 }
 
 /// At this step. \param network whether the network is trained
@@ -360,7 +395,7 @@ double Experiment::State::backward_sums() {
   if (!linear()) {
     // Squared weights have been scaled twice: once is what all events would give.
     const double share = static_cast<double>(batch.size()) / static_cast<double>(data.train.size());
-    sums = at::stack({sums.select(2, 0), sums.select(2, 1) * share}, 2);
+    sums = at::stack({sums.select(3, 0), sums.select(3, 1) * share}, 3);
   }
   return options.training.gradient == GradientMode::averaged ? averaged.backward(sums, loss)
                                                              : naive_backward(sums, loss);
@@ -368,14 +403,14 @@ double Experiment::State::backward_sums() {
 
 double Experiment::State::backward_cross_entropy() {
   const double weight = weight_of(LossKind::cross_entropy, step);
-  const EventBatch batch =
-      shuffled->batch({step / shuffled->batches(), step % shuffled->batches()});
-  const Tensor loss = weight * cross_entropy_of(batch, theta_for(batch, step, false));
+  const Tensor loss = weight * cross_entropy_of(batch_at(step));
   loss.backward();
+  choose_network();
   return loss.item<double>();
 }
 
 double Experiment::State::backward() {
+  if (!adversary.is_empty()) return backward_adversarial();
   double loss = 0.0;
   if (has_sums_term(step)) loss += backward_sums();
   if (weight_of(LossKind::cross_entropy, step) != 0.0) loss += backward_cross_entropy();
@@ -403,23 +438,21 @@ void Experiment::State::validate(Metrics& metrics) {
   const at::NoGradGuard no_graph;
   const std::int64_t last = std::max<std::int64_t>(options.training.steps - 1, 0);
   double loss = 0.0;
-  if (linear()) {
-    const LinearMoments moments = moments_of(classifier, data.validation);
-    const Tensor sums = at::cat({moments.gram, moments.slopes});
-    const Tensor log_sigma =
-        log_uncertainty(linear_information(moments, prior, options.summary.ridge));
-    if (has_sums_term(last)) loss += loss_of(sums, last).item<double>();
-    metrics.sigma = std::exp(log_sigma.item<double>());
-  } else {
-    const Tensor sums = hard_sums(stages, data.validation);
-    if (has_sums_term(last)) loss += loss_of(sums, last).item<double>();
-    metrics.sigma = sigma_of(stages, sums);
+  if (has_sums_term(last)) {
+    std::vector<Tensor> sums;
+    for (const ThetaPoint& point : points) {
+      sums.push_back(linear() ? sums_at(data.validation, point)
+                              : hard_sums(stages, data.validation, false, point));
+    }
+    loss += loss_of(at::stack(sums), last).item<double>();
   }
+  metrics.sigma = linear() ? sigma_at(data.validation, {})
+                           : sigma_of(stages, hard_sums(stages, data.validation));
   const double weight = weight_of(LossKind::cross_entropy, last);
   if (weight != 0.0) {
-    // The same theta at all validations.
-    const Tensor theta = theta_for(data.validation, 0, true);
-    loss += weight * cross_entropy_of(data.validation, theta).item<double>();
+    const LearningBatch batch = validation_batch();
+    loss += weight * cross_entropy_of(batch).item<double>();
+    if (!adversary.is_empty()) metrics.adversary = adversary_on(batch);
   }
   metrics.validation_loss = loss;
   if (best.step >= 0 && !(loss < best.loss)) {

@@ -53,4 +53,11 @@ struct ParameterConstraint {
 std::vector<ParameterConstraint> parameter_constraints(const Likelihood& likelihood,
                                                        const Templates& templates, double mu = 1.0);
 
+/// Area under the curve of signal against background efficiency, P(score of a signal event > score
+/// of a background event) + P(equal) / 2, with weights; 0.5 for a score that says nothing.
+/// \param scores [n] \param labels [n], 1 for signal \param weights [n], not negative; undefined: 1
+/// each \throws Error (usage) for shapes, Error (numerical) for scores or weights that are not
+/// finite, negative weights or a class without weight
+double area_under_curve(const Tensor& scores, const Tensor& labels, const Tensor& weights = {});
+
 }  // namespace slalom

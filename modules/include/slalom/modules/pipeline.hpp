@@ -96,6 +96,11 @@ class PipelineImpl : public torch::nn::Module {
   Tensor passes(const EventBatch& events, const Tensor& theta = {});
   /// Bin of each event with hard cuts and bins [n]; -1: it is in none.
   Tensor bin_of(const EventBatch& events, const Tensor& theta = {});
+  /// yields() about another point: all events are moved to `place` first, and copies lie at one
+  /// step from there. \param place theta of the variations [variations] \param hard as
+  /// hard_yields() \throws Error (usage) for a variation by score, which is a slope at 0
+  Tensor yields_at(const EventBatch& events, const Tensor& place, bool hard = false,
+                   const Tensor& theta = {});
   /// The model's templates with yields in their places. The observed data of the channel become
   /// those expected at the initial values, unless the figure of merit is that of observed data.
   Templates templates(const Tensor& yields) const;
@@ -144,7 +149,10 @@ class PipelineImpl : public torch::nn::Module {
                    const std::vector<std::string>& columns) const;
   std::vector<std::string> cut_columns() const;
   Filled fill(const EventBatch& events, const Tensor& theta, bool hard, bool scores);
-  Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal);
+  Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal,
+                    const Tensor& place = {});
+  ShiftedEvents copies_of(const EventBatch& events, std::size_t variation,
+                          const Tensor& place) const;
 
   Workspace workspace_;
   PipelineOptions options_;

@@ -12,6 +12,7 @@
 
 #include "slalom/core/error.hpp"
 #include "slalom/core/workspace.hpp"
+#include "slalom/modules/closure.hpp"
 #include "slalom/modules/events.hpp"
 #include "slalom/modules/pipeline.hpp"
 #include "slalom/workflows/experiment_options.hpp"
@@ -47,6 +48,36 @@ struct NuisanceResult {
                             ///< min(|up - nominal|, |down - nominal|), by the signal's share
 };
 
+/// Separation of signal and background at one theta.
+struct AucResult {
+  double theta = 0.0;            ///< of the first parameter to be learned
+  double auc = 0.0;              ///< test events there; a network that knows theta is told
+  std::optional<double> frozen;  ///< the same with such a network at theta = 0
+};
+
+/// A figure of events that are moved.
+struct PointResult {
+  std::string parameter;  ///< that moves them
+  double theta = 0.0;     ///< where to
+  /// sigma(mu) at the first mu there; a network that knows theta is told, a linear summary has that
+  /// of all outputs.
+  double sigma = 0.0;
+};
+
+/// Closure of a ratio at one theta.
+struct ClosureResult {
+  double theta = 0.0;       ///< of the first parameter to be learned
+  SampleComparison before;  ///< nominal against moved test events
+  SampleComparison after;   ///< the nominal ones reweighted
+};
+
+/// What the adversary finds in the end, on test events at random theta.
+struct AdversaryResult {
+  double loss = 0.0;     ///< L_r
+  double blind = 0.0;    ///< the smallest L_r of one of its kind for a score that says nothing
+  double entropy = 0.0;  ///< H of theta
+};
+
 /// What an experiment found. Everything with hard cuts and hard bins.
 struct ExperimentResult {
   std::int64_t steps = 0;                        ///< of the training
@@ -72,6 +103,10 @@ struct ExperimentResult {
   std::optional<double> minos_high;              ///< end of its interval
   std::string fit_message;                       ///< of the fit
   std::vector<InferenceResult> inferences;       ///< in the order of the options
+  std::vector<AucResult> auc;                    ///< for each of the evaluation
+  std::vector<PointResult> at;                   ///< for each of the evaluation
+  std::optional<AdversaryResult> adversary;      ///< of adversarial training
+  std::vector<ClosureResult> closure;            ///< for each of the evaluation
   Warnings warnings;  ///< guards: nearly empty bins, over-constraint, ...
 };
 
@@ -83,6 +118,7 @@ struct Metrics {
   std::optional<double> validation_loss;  ///< with hard bins
   std::optional<double> sigma;            ///< sigma(mu) at the first mu of the evaluation, hard,
                                           ///< on the validation events
+  std::optional<double> adversary;        ///< L_r on the validation events at random theta
 };
 
 /// A training that can be advanced, saved, restored and evaluated. Everything that a step does

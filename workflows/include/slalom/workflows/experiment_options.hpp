@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "slalom/modules/adversary.hpp"
 #include "slalom/modules/classifier.hpp"
 #include "slalom/modules/event_files.hpp"
 #include "slalom/modules/linear_summary.hpp"
@@ -98,13 +99,16 @@ enum class ClassifierKind {
   torch_script,  ///< a network from a file
   column,        ///< a column
   exact,         ///< log ratio of a problem's densities, at theta if it is to know its parameters
+  two_networks,  ///< one for theta at or above a threshold, one below
 };
 
 /// What a training does about nuisance parameters.
 enum class Strategy {
   nominal,        ///< nothing
   augmentation,   ///< trained on events at random theta
+  adversarial,    ///< the same, and the score is to say nothing about theta
   parameterised,  ///< the same, and theta is an input of the network
+  reweighting,    ///< events at random theta against nominal ones: a ratio of densities
 };
 
 /// How theta is drawn.
@@ -121,10 +125,32 @@ struct LearningParameter {
   double high = 1.0;  ///< likewise; a network's input of 1
 };
 
+/// How classifier and adversary take turns.
+enum class AdversarialSchedule {
+  alternating,  ///< some steps of the adversary, then one of the classifier against it
+  reversal,     ///< both at once, the gradient being turned round between them
+};
+
+/// The adversary, and the game with it.
+struct AdversarialOptions {
+  AdversaryOptions network = {};  ///< its type, layers and components
+  double strength = 1.0;          ///< lambda: the classifier's loss is L_f - lambda L_r
+  AdversarialSchedule schedule = AdversarialSchedule::alternating;  ///< who moves when
+  std::int64_t pretraining = 600;     ///< steps of the classifier alone at first
+  std::int64_t adversary_only = 200;  ///< then steps of the adversary alone
+  std::int64_t adversary_steps = 5;   ///< alternating: of the adversary for one of the classifier
+  double learning_rate = 2e-3;        ///< of the adversary (Adam)
+  std::vector<std::string> processes = {};  ///< whose events it sees; empty: all
+};
+
 /// Learning with nuisance parameters.
 struct LearningOptions {
   Strategy strategy = Strategy::nominal;           ///< what is done
   std::vector<LearningParameter> parameters = {};  ///< that are moved, and inputs
+  AdversarialOptions adversary = {};               ///< adversarial
+  /// two_networks: first steps that train the upper network alone, and as many for the lower one.
+  std::int64_t alone = 0;
+  std::string process = {};  ///< reweighting: whose events
 };
 
 /// The classifier.
@@ -135,6 +161,7 @@ struct ClassifierSource {
   std::int64_t members = 1;                   ///< mlp: an ensemble of so many
   std::string path = {};                      ///< torch_script: file
   std::string column = {};                    ///< column: the score
+  double threshold = 0.0;                     ///< two_networks: in units of the first theta
   bool trainable = true;                      ///< whether its weights are trained
   std::string weights = {};                   ///< mlp: NPZ file of another experiment to start from
 };
@@ -181,6 +208,8 @@ struct LossOptions {
   double n_sigma = 0.0;                 ///< log_cls, upper_limit: band instead of the median
   double level = 0.05;                  ///< upper_limit: CLs there
   double minimum = 20.0;                ///< effective_entries: wanted in each bin
+  std::vector<double> at = {};          ///< theta where events are moved to; mean of the term there
+  std::string parameter = {};           ///< of `at`; empty: the first to be learned
 };
 
 /// Kinds of optimiser.
@@ -230,6 +259,12 @@ struct EvaluationOptions {
   bool fit = true;                 ///< profile fit with MINOS of the published workspace
   std::int64_t chunk = 100000;     ///< events at a time
   std::int64_t bootstrap = 0;      ///< Poisson bootstraps of the test events
+  std::vector<double> auc = {};    ///< theta of the first parameter to be learned: area under the
+                                   ///< curve of test events that are moved there
+  std::vector<double> at = {};     ///< likewise: sigma(mu) of the first mu there
+  /// reweighting: theta of the same parameter where nominal test events, reweighted, are compared
+  /// with moved ones.
+  std::vector<double> closure = {};
 };
 
 /// An experiment.
