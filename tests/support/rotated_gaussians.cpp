@@ -121,7 +121,7 @@ std::vector<double> Events::histogram(const Observable& o) const {
   std::vector<double> counts((o.along.size() - 1) * columns, 0.0);
   const auto bin = [](const std::vector<double>& edges, double t) {
     std::size_t i = 0;
-    for (std::size_t k = 1; k + 1 < edges.size(); ++k) i += t >= edges[k] ? 1 : 0;
+    for (std::size_t k = 1; k + 1 < edges.size(); ++k) i += t >= edges[k] ? 1U : 0U;
     return i;
   };
   for (std::size_t i = 0; i < x.size(); ++i) {

@@ -485,7 +485,7 @@ std::vector<Summary> run_toys(const std::vector<Form>& forms, double z, std::siz
       s.spread += (toy[f].mu - 1.0) * (toy[f].mu - 1.0) / n;
       s.half_width += toy[f].half_width / n;
       s.coverage += (toy[f].covered ? 1.0 : 0.0) / n;
-      s.failed += toy[f].converged ? 0 : 1;
+      s.failed += toy[f].converged ? 0U : 1U;
     }
     s.spread = std::sqrt(s.spread - s.bias * s.bias);
     std::printf(
