@@ -256,6 +256,7 @@ class Fit {
     result_.twice_nll = 2.0 * best.value;
     result_.parameters = best.x;
     result_.fixed = bounds_.held;
+    result_.scan = options_.scan;
     result_.at_bound = best.at_bound;
     result_.errors.assign(n_, 0.0);
     result_.covariance.assign(n_ * n_, 0.0);
@@ -299,6 +300,7 @@ class Fit {
 MorphedFitOptions conditional(const MorphedFit& best) {
   MorphedFitOptions options;
   options.init = best.parameters;
+  options.scan = best.scan;
   for (std::size_t i = 0; i < best.parameters.size(); ++i) {
     if (best.fixed[i]) options.fixed.emplace_back(i, best.parameters[i]);
   }
@@ -372,9 +374,10 @@ class Ray {
     };
     detail::RisingRoot found = root(false);
     const double near = at(found.x).value;
+    if (!best_.scan || found.x <= 0.0) return found;
     options_.scan = true;
     const detail::CurvePoint again = at(found.x);
-    if (found.x > 0.0 && (!again.converged || again.value < near - k_new_minimum)) {
+    if (!again.converged || again.value < near - k_new_minimum) {
       found = root(true);
       at(found.x);
     }

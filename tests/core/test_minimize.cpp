@@ -205,7 +205,7 @@ TEST_CASE("what is no minimum is not called one", "[core][minimize]") {
   CHECK(flat.message.find("no curvature") != std::string::npos);
 }
 
-TEST_CASE("options that make no sense are refused", "[core][minimize]") {
+TEST_CASE("minimisations that make no sense are refused", "[core][minimize]") {
   const auto fails = [](MinimizeOptions options, const char* where, const char* fragment) {
     slalom::test::check_fails(slalom::ErrorKind::usage, where, fragment, [&] {
       minimize(rosenbrock, {0.0, 0.0}, options);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <span>
 #include <string>
@@ -301,4 +303,290 @@ TEST_CASE("with HistFactory codes it is the compiled model", "[core][morphed_lik
     CHECK_THAT(a.upper.value, WithinAbs(b.upper.value, 1e-6));
     CHECK_THAT(a.lower.value, WithinAbs(b.lower.value, 1e-6));
   }
+}
+
+namespace {
+
+/// A channel whose likelihood has two minima in z, of different depth: the bins see z mostly
+/// through its square.
+MorphedLikelihood two_minima(double at) {
+  std::vector<double> grid, t;
+  for (int k = -10; k <= 10; ++k) {
+    const double z = 0.2 * k;
+    grid.push_back(z);
+    for (double y : {100.0 + 20.0 * z * z, 200.0 - 30.0 * z * z + 1.5 * z, 60.0 + 10.0 * z * z}) {
+      t.push_back(y);
+    }
+  }
+  MorphedChannel c;
+  c.samples = {{"s", true, {5.0, 10.0, 30.0}, {}},
+               {"b", false, {}, {{0, Morphing(MorphingKind::spline, grid, t)}}}};
+  c.data = {0.0, 0.0, 0.0};
+  MorphedLikelihood l({"mu", 1.0, 0.0, 10.0, {}, {}}, {{"z", -0.1, -2.0, 2.0, {}, {}}}, {c});
+  l.set_asimov(std::vector{1.0, at});
+  return l;
+}
+
+}  // namespace
+
+TEST_CASE("a fit finds the deeper of two minima", "[core][morphed_likelihood]") {
+  for (double at : {1.1, -1.1}) {
+    const MorphedLikelihood l = two_minima(at);
+    const MorphedFit best = slalom::fit(l);
+    CHECK(best.converged());
+    CHECK_THAT(best.parameters[0], WithinAbs(1.0, 1e-6));
+    CHECK_THAT(best.parameters[1], WithinAbs(at, 1e-6));
+    // From the other side, without looking around, it ends in the other one.
+    MorphedFitOptions blind;
+    blind.scan = false;
+    blind.init = {1.0, -at};
+    const MorphedFit other = slalom::fit(l, blind);
+    CHECK(other.converged());
+    CHECK(other.parameters[1] * at < 0.0);
+    CHECK(other.twice_nll > best.twice_nll + 0.01);
+    // The profile of mu is the lower one of both, the interval of z holds the minimum that is best.
+    const Interval mu = profile_interval(l, best, 0);
+    CHECK(mu.lower.converged);
+    CHECK(mu.upper.converged);
+    for (double end : {mu.lower.value, mu.upper.value}) {
+      MorphedFitOptions held;
+      held.fixed = {{0, end}};
+      const double rise = slalom::fit(l, held).twice_nll - best.twice_nll;
+      CHECK_THAT(rise, WithinAbs(1.0, 1e-6));
+    }
+  }
+}
+
+TEST_CASE("the error is that of the profile, and the covariance the inverse Hessian",
+          "[core][morphed_likelihood]") {
+  MorphedLikelihood l = likelihood(channel());
+  l.set_asimov(std::vector{1.2, 0.1, 0.2, -0.1});
+  const MorphedFit best = slalom::fit(l);
+  REQUIRE(best.converged());
+  const std::size_t n = 4;
+  CHECK_THAT(best.parameters[0], WithinAbs(1.2, 1e-5));
+  CHECK_THAT(best.twice_nll, WithinRel(2.0 * l.nll(best.parameters), 1e-14));
+  std::vector<double> g(n), h(n * n);
+  l.nll(best.parameters, g, h);
+  for (std::size_t i = 0; i < n; ++i) {
+    CHECK_THAT(g[i], WithinAbs(0.0, 1e-5));
+    CHECK_THAT(best.errors[i] * best.errors[i], WithinRel(best.covariance[i * n + i], 1e-12));
+    for (std::size_t j = 0; j < n; ++j) {
+      double product = 0.0;
+      for (std::size_t k = 0; k < n; ++k) product += h[i * n + k] * best.covariance[k * n + j];
+      CHECK_THAT(product, WithinAbs(i == j ? 1.0 : 0.0, 1e-8));
+    }
+  }
+  // A small rise follows the parabola.
+  const double level = 1e-4;
+  const Interval small = profile_interval(l, best, 1, level);
+  CHECK_THAT(small.upper.value - best.parameters[1], WithinRel(0.01 * best.errors[1], 0.01));
+  CHECK_THAT(best.parameters[1] - small.lower.value, WithinRel(0.01 * best.errors[1], 0.01));
+}
+
+TEST_CASE("profiles, intervals and contours agree in both directions",
+          "[core][morphed_likelihood]") {
+  MorphedLikelihood l = likelihood(channel());
+  l.set_asimov(std::vector{1.2, 0.1, 0.2, -0.1});
+  const MorphedFit best = slalom::fit(l);
+  for (std::size_t p : {0U, 1U}) {
+    const Interval i = profile_interval(l, best, p);
+    REQUIRE(i.upper.converged);
+    const slalom::MorphedProfile scan =
+        profile(l, best, p, {i.lower.value, best.parameters[p], i.upper.value});
+    CHECK(scan.parameter == p);
+    CHECK_THAT(scan.delta_twice_nll[1], WithinAbs(0.0, 1e-8));
+    CHECK_THAT(scan.delta_twice_nll[2], WithinAbs(1.0, 1e-6));
+    if (!i.lower.at_bound) CHECK_THAT(scan.delta_twice_nll[0], WithinAbs(1.0, 1e-6));
+    CHECK(scan.fits[2].fixed[p]);
+    CHECK(scan.fits[2].errors[p] == 0.0);
+  }
+  const double level = 1.0;
+  const std::vector<slalom::ContourPoint> curve = contour(l, best, 0, 1, level, 24);
+  REQUIRE(curve.size() == 24);
+  double largest = -1e9;
+  for (const slalom::ContourPoint& point : curve) {
+    CHECK(point.converged);
+    MorphedFitOptions held;
+    held.fixed = {{0, point.x}, {1, point.y}};
+    const MorphedFit at = slalom::fit(l, held);
+    CHECK_THAT(at.twice_nll, WithinAbs(point.twice_nll, 1e-7));
+    if (!point.at_bound) CHECK_THAT(at.twice_nll - best.twice_nll, WithinAbs(level, 1e-6));
+    largest = std::max(largest, point.x);
+  }
+  // The curve of a level goes as far as the interval of that level.
+  const double end = profile_interval(l, best, 0, level).upper.value;
+  CHECK(largest <= end + 1e-6);
+  CHECK(largest > best.parameters[0] + 0.98 * (end - best.parameters[0]));
+}
+
+TEST_CASE("a fit may end at a bound, or at a kink of the interpolation",
+          "[core][morphed_likelihood]") {
+  MorphedChannel c;
+  c.samples = {{"s", true, {2.0, 3.0}, {}}, {"b", false, {50.0, 60.0}, {}}};
+  c.data = {40.0, 55.0};
+  const MorphedLikelihood low({"mu", 1.0, 0.0, 10.0, {}, {}}, {}, {c});
+  const MorphedFit at_bound = slalom::fit(low);
+  CHECK(at_bound.converged());
+  CHECK(at_bound.parameters[0] == 0.0);
+  CHECK(at_bound.at_bound[0]);
+  CHECK(at_bound.errors[0] == 0.0);
+  const Interval i = profile_interval(low, at_bound, 0);
+  CHECK(i.lower.at_bound);
+  CHECK(i.lower.value == 0.0);
+  CHECK(i.upper.converged);
+  CHECK_THAT(2.0 * low.nll(std::vector{i.upper.value}) - at_bound.twice_nll, WithinAbs(1.0, 1e-8));
+
+  // Slopes on both sides of the point 0 point to it: one says the data are high, the other low.
+  MorphedChannel k;
+  k.samples = {{"b",
+                false,
+                {},
+                {{0, Morphing(MorphingKind::linear, {-1.0, 0.0, 1.0},
+                              {80.0, 90.0, 100.0, 100.0, 120.0, 100.0})}}}};
+  k.data = {100.0, 112.0};
+  const MorphedLikelihood kinked({"mu", 1.0, 0.0, 2.0, {}, {}}, {{"z", 0.3, -1.0, 1.0, {}, {}}},
+                                 {k});
+  MorphedFitOptions options;
+  options.fixed = {{0, 1.0}};
+  const MorphedFit settled = slalom::fit(kinked, options);
+  CHECK(settled.converged());
+  CHECK_THAT(settled.parameters[1], WithinAbs(0.0, 1e-9));
+  for (double z : {-0.01, 0.01}) CHECK(2.0 * kinked.nll(std::vector{1.0, z}) > settled.twice_nll);
+}
+
+TEST_CASE("the published profile takes z from a list", "[core][morphed_likelihood]") {
+  const MorphedLikelihood l = two_minima(1.1);
+  const std::vector<double> mu = {0.5, 1.0, 2.0}, z = {-1.2, -0.4, 0.9, 1.0};
+  const slalom::GridProfile p = grid_profile(l, mu, z);
+  const auto lowest = [&](double m) {
+    double low = std::numeric_limits<double>::infinity();
+    for (double at : z) low = std::min(low, 2.0 * l.nll(std::vector{m, at}));
+    return low;
+  };
+  for (std::size_t k = 0; k < mu.size(); ++k) {
+    CHECK_THAT(p.delta_twice_nll[k], WithinAbs(lowest(mu[k]) - lowest(p.mu), 1e-8));
+  }
+  CHECK(lowest(p.mu) <= lowest(p.mu + 1e-3));
+  CHECK(lowest(p.mu) <= lowest(p.mu - 1e-3));
+  CHECK(2.0 * l.nll(std::vector{p.mu, p.z}) == lowest(p.mu));
+  CHECK_THAT(lowest(p.interval.upper.value) - lowest(p.mu), WithinAbs(1.0, 1e-8));
+  CHECK_THAT(p.half_width(),
+             WithinRel(0.5 * (p.interval.upper.value - p.interval.lower.value), 1e-14));
+  // Other nuisance parameters are fitted.
+  MorphedLikelihood more = likelihood(channel());
+  more.set_asimov(std::vector{1.2, 0.1, 0.2, -0.1});
+  const slalom::GridProfile q = grid_profile(more, {1.5}, {-0.2, 0.2, 0.5}, 2);
+  CHECK_THAT(q.mu, WithinAbs(1.2, 1e-4));
+  CHECK(q.z == 0.2);
+  MorphedFitOptions held;
+  held.fixed = {{0, 1.5}, {2, 0.2}};
+  CHECK(q.delta_twice_nll[0] <=
+        slalom::fit(more, held).twice_nll - slalom::fit(more).twice_nll + 1e-6);
+}
+
+TEST_CASE("an auxiliary measurement is a channel", "[core][morphed_likelihood]") {
+  slalom::AuxiliaryMeasurement m;
+  m.truth = 0.7;
+  m.grid = {0.0, 0.4, 0.8, 1.2, 1.6};
+  const MorphedChannel c = auxiliary_measurement(m);
+  double sum = 0.0;
+  for (double n : c.data) sum += n;
+  // 1e4 (Phi((2.5 - 0.7) / 0.5) - Phi((-1 - 0.7) / 0.5))
+  CHECK_THAT(sum, WithinAbs(1e4 * (1.0 - 0.5 * std::erfc(3.6 / std::sqrt(2.0)) -
+                                   0.5 * std::erfc(3.4 / std::sqrt(2.0))),
+                            1e-8));
+  const MorphedLikelihood l({"mu", 1.0, 0.0, 2.0, {}, {}}, {{"z", 0.5, 0.0, 1.6, {}, {}}}, {c});
+  MorphedFitOptions options;
+  options.fixed = {{0, 1.0}};
+  const MorphedFit best = slalom::fit(l, options);
+  CHECK_THAT(best.parameters[1], WithinAbs(0.7, 1e-3));  // off the grid: the error of the spline
+  // Without binning it would be 0.5 / sqrt(1e4); four bins lose some.
+  CHECK(best.errors[1] > 0.005);
+  CHECK(best.errors[1] < 0.0065);
+  m.sigma = 0.0;
+  check_fails(ErrorKind::usage, "auxiliary_measurement.sigma", "above 0",
+              [&] { auxiliary_measurement(m); });
+  m.sigma = 0.5;
+  m.edges = {0.0, 0.0};
+  check_fails(ErrorKind::usage, "auxiliary_measurement.edges", "do not rise",
+              [&] { auxiliary_measurement(m); });
+}
+
+TEST_CASE("data may be replaced", "[core][morphed_likelihood]") {
+  MorphedLikelihood l = likelihood(channel());
+  const std::vector<double> x = {1.0, 0.3, -0.4, 0.5}, counts = {95.0, 70.0, 50.0, 30.0, 18.0};
+  MorphedChannel c = channel();
+  c.data_effect = effect(1, MorphingKind::spline, counts, 0.2);
+  const double expected = likelihood(c).nll(x);
+  l.set_data(0, *c.data_effect);
+  CHECK_THAT(l.nll(x), WithinRel(expected, 1e-14));
+  l.set_data(0, channel().data);
+  CHECK_THAT(l.nll(x), WithinRel(likelihood(channel()).nll(x), 1e-14));
+  check_fails(ErrorKind::model, "channel 'main'", "2 data for 5 bins", [&] {
+    l.set_data(0, std::vector{1.0, 2.0});
+  });
+  check_fails(ErrorKind::model, "channel 'main'", "negative, in bin 2", [&] {
+    l.set_data(0, std::vector{1.0, 2.0, -3.0, 0.0, 0.0});
+  });
+}
+
+TEST_CASE("likelihoods that make no sense are refused", "[core][morphed_likelihood]") {
+  const auto fails = [](const std::function<void(MorphedChannel&)>& change, const char* where,
+                        const char* fragment) {
+    MorphedChannel c = channel();
+    change(c);
+    check_fails(ErrorKind::model, where, fragment, [&] { likelihood(c); });
+  };
+  fails([](MorphedChannel& c) { c.samples.clear(); }, "channel 'main'", "no samples");
+  fails([](MorphedChannel& c) { c.samples[1].nominal.pop_back(); },
+        "channel 'main', sample 'background'", "4 bins instead of 5");
+  fails([](MorphedChannel& c) { c.samples[0].nominal.clear(); }, "channel 'main'", "no bins");
+  fails([](MorphedChannel& c) { c.samples[0].effects[0].nuisance = 7; },
+        "channel 'main', sample 'signal'", "nuisance parameter 7");
+  fails([](MorphedChannel& c) { c.data[1] = std::nan(""); }, "channel 'main'", "in bin 1");
+  fails([](MorphedChannel& c) { c.mc_relative = {0.1}; }, "channel 'main'", "1 mc_relative");
+  fails([](MorphedChannel& c) { c.form = DataForm::reference_ratio; }, "channel 'main'",
+        "needs a reference");
+  fails([](MorphedChannel& c) { c.reference = effect(0, MorphingKind::spline, k_other, 0.1); },
+        "channel 'main'", "needs a reference");
+  fails(
+      [](MorphedChannel& c) {
+        c.form = DataForm::reference_ratio;
+        c.reference = effect(0, MorphingKind::spline, k_signal, 0.1);
+        c.data_effect = effect(1, MorphingKind::spline, k_signal, 0.1);
+      },
+      "channel 'main'", "different parameters");
+  fails(
+      [](MorphedChannel& c) {
+        c.form = DataForm::saturated;
+        c.integrals = {{"s", true, {4.0}, {}}};
+      },
+      "channel 'main'", "unbinned");
+  const auto parameter = [](MorphedParameter p, const char* fragment) {
+    check_fails(ErrorKind::model, "parameter 'za'", fragment, [&] {
+      std::vector<MorphedParameter> all = nuisances();
+      all[0] = p;
+      MorphedLikelihood({"mu", 1.0, 0.0, 10.0, {}, {}}, all, {channel()});
+    });
+  };
+  parameter({"za", 0.0, 1.0, 1.0, {}, {}}, "bounds");
+  parameter({"za", 3.0, 0.0, 1.0, {}, {}}, "start");
+  parameter({"za", 0.5, 0.0, 1.0, 0.5, {}}, "both");
+  parameter({"za", 0.5, 0.0, 1.0, 0.5, 0.0}, "sigma above 0");
+  const MorphedLikelihood l = likelihood(channel());
+  const MorphedFit best = slalom::fit(l);
+  check_fails(ErrorKind::model, "fit.fixed", "no parameter has index 9", [&] {
+    MorphedFitOptions o;
+    o.fixed = {{9, 0.0}};
+    slalom::fit(l, o);
+  });
+  check_fails(ErrorKind::model, "fit.fixed[1]", "outside the bounds", [&] {
+    MorphedFitOptions o;
+    o.fixed = {{1, 5.0}};
+    slalom::fit(l, o);
+  });
+  check_fails(ErrorKind::model, "level", "above 0", [&] { profile_interval(l, best, 0, 0.0); });
+  check_fails(ErrorKind::model, "y", "two free", [&] { contour(l, best, 1, 1); });
+  check_fails(ErrorKind::model, "parameter", "no nuisance", [&] { grid_profile(l, {}, {0.0}, 0); });
 }

@@ -135,8 +135,9 @@ struct MorphedFit {
   std::vector<double> covariance{};          ///< [N * N], with 0 where there is none
   std::vector<bool> fixed{};                 ///< held in this fit [N]
   std::vector<bool> at_bound{};              ///< [N]
-  int evaluations = 0;                       ///< of the likelihood
-  int starts = 0;                            ///< minimisations
+  bool scan = true;     ///< as in the options; intervals and profiles follow it
+  int evaluations = 0;  ///< of the likelihood
+  int starts = 0;       ///< minimisations
   /// True if the result is a minimum to the tolerance.
   bool converged() const { return status == FitStatus::converged; }
 };
