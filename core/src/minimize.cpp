@@ -342,18 +342,14 @@ class Search {
   }
   /// No step leads lower: the minimum to the rounding of the function, or a place of no derivative.
   MinimizeResult finish_without_step() {
+    const bool saddle = falls();
+    const double rounding = 10.0 * k_rounding * (1.0 + std::abs(result_.value));
     MinimizeResult result = finish(FitStatus::stalled, "no step leads to a lower value");
-    const bool at_rounding =
-        result.edm <= 10.0 * k_rounding * (1.0 + std::abs(result.value)) && !falls_at(result);
-    if (at_rounding) {
+    if (!saddle && result.edm <= rounding) {
       result.status = FitStatus::converged;
       result.message = "converged to the rounding of the function";
     }
     return result;
-  }
-  bool falls_at(const MinimizeResult& result) {
-    result_.hessian = result.hessian;
-    return falls();
   }
 
   const Objective& f_;

@@ -36,6 +36,7 @@ int main(int argc, char** argv) {
 #endif
     slalom::bench::register_core_benchmarks();
     slalom::bench::register_grid_benchmarks();
+    slalom::bench::register_morphed_benchmarks();
 #if SLALOM_HAS_MODULES
     slalom::bench::register_module_benchmarks();
 #endif

@@ -10,6 +10,8 @@ void register_core_benchmarks();
 
 /// `grid_<step>/<grid>` for the grids of bench_grid.cpp that are on this machine.
 void register_grid_benchmarks();
+/// `morphed_<what>/<kind>` of bench_morphed.cpp.
+void register_morphed_benchmarks();
 /// Those of bench_modules.cpp, in builds with LibTorch.
 void register_module_benchmarks();
 

@@ -65,7 +65,7 @@ TEST_CASE("morphed tensors are the morphed templates of core, to second order",
     const Tensor templates = tensor_of(t, {static_cast<std::int64_t>(grid.size()), 2, 2});
     std::vector<double> v(k_bins), f(k_bins), s(k_bins);
     // Inside, beyond both ends, and on a point where nothing has a kink.
-    for (double z : {-0.95, -0.1, 0.3, 1.05, 1.25, -3.0, 4.0, grid.back()}) {
+    for (double z : {-0.95, -0.1, 0.3, 1.05, 1.25, -1.6, 2.7, grid.back()}) {
       INFO(to_string(kind) << " at " << z);
       reference.evaluate(z, v, f, s);
       for (std::size_t b = 0; b < k_bins; ++b) {
