@@ -84,15 +84,16 @@ LogitSlope logit_and_slope(ClassifierImpl& classifier, const Tensor& features, c
 
 Tensor quantile_edges(const Tensor& values, const Tensor& weights, std::int64_t bins) {
   require(bins > 0, "a positive number of bins expected", k_where);
-  require(values.dim() == 1 && weights.sizes() == values.sizes(),
-          "values and weights [n] expected, found " + shape_of(values) + " and " +
-              shape_of(weights),
-          k_where);
+  require(
+      values.dim() == 1 && weights.sizes() == values.sizes(),
+      "values and weights [n] expected, found " + shape_of(values) + " and " + shape_of(weights),
+      k_where);
   const auto [sorted, order] = at::sort(values.to(at::kDouble));
   const Tensor sums = at::cumsum(weights.to(at::kDouble).index_select(0, order), 0);
   const bool some = sums.size(0) > 0 && sums[-1].item<double>() > 0.0;
   require(some, "the weights of the events have no positive sum", k_where);
-  const Tensor wanted = at::arange(1, bins, sums.options()) * (sums[-1] / static_cast<double>(bins));
+  const Tensor wanted =
+      at::arange(1, bins, sums.options()) * (sums[-1] / static_cast<double>(bins));
   // The edge lies at the first value beyond the share, which belongs to the bin above.
   const Tensor place = at::searchsorted(sums, wanted).clamp_max(sums.size(0) - 1);
   return std::get<0>(at::unique_consecutive(sorted.index_select(0, place)));
@@ -110,8 +111,8 @@ Observable::Observable(Classifier classifier, std::vector<std::string> features,
   require(options.slope_bins == 0 || theta.defined(),
           "a derivative by a nuisance parameter needs a classifier that has it", k_where);
   constexpr std::int64_t k_chunk = 65536;
-  pair_ = [classifier = std::move(classifier), names = std::move(features), theta, options](
-              const EventBatch& events) -> LogitSlope {
+  pair_ = [classifier = std::move(classifier), names = std::move(features), theta,
+           options](const EventBatch& events) -> LogitSlope {
     const Tensor x = features_of(events, names);
     if (options.slope_bins > 0) {
       return logit_and_slope(*classifier.ptr(), x, theta, options.parameter, k_chunk);
@@ -148,10 +149,10 @@ void Observable::take_quantiles(const EventBatch& reference) {
     const Tensor here = place == b;
     // A bin without events needs no edges: all that comes goes to its first bin.
     const Tensor weights = reference.weights.masked_select(here);
-    slope_edges_.push_back(weights.size(0) > 0 && weights.sum().item<double>() > 0.0
-                               ? quantile_edges(at_reference.slope.masked_select(here), weights,
-                                                options_.slope_bins)
-                               : at::empty({0}, logit_edges_.options()));
+    slope_edges_.push_back(
+        weights.size(0) > 0 && weights.sum().item<double>() > 0.0
+            ? quantile_edges(at_reference.slope.masked_select(here), weights, options_.slope_bins)
+            : at::empty({0}, logit_edges_.options()));
   }
 }
 

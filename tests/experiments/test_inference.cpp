@@ -29,16 +29,14 @@ Json exact_toy(const std::string& inferences) {
                  "parameters": [{"name": "z", "low": -0.785398, "high": 0.785398}]},
     "training": {"steps": 0},
     "evaluation": {"fit": false},
-    "inferences": )" + inferences +
-                     "}");
+    "inferences": )" +
+                     inferences + "}");
 }
 
 const char* k_grid = R"("parameters": [{"name": "z",
     "grid": [-1.2, -0.9, -0.6, -0.3, 0, 0.3, 0.6, 0.9, 1.2]}])";
 
-ExperimentResult run(const Json& document) {
-  return Experiment(read_experiment(document)).run();
-}
+ExperimentResult run(const Json& document) { return Experiment(read_experiment(document)).run(); }
 
 Json list_of(const std::string& members) { return Json::parse("[{" + members + "}]"); }
 
@@ -71,7 +69,7 @@ TEST_CASE("inferences: the widths of the published toy", "[workflows][inference]
   CHECK(std::abs(width(1, 0) / 0.0905 - 1.0) < 0.05);
   CHECK(std::abs(width(1, 1) / 0.0905 - 1.0) < 0.05);
   // The pair comes close to the bound of all information, .0676.
-  for (const std::size_t fit : {0, 1, 2}) {
+  for (std::size_t fit = 0; fit < 3; ++fit) {
     const double w = width(2, fit);
     CHECK(w < 0.0700);
     CHECK(w > 0.0670);
@@ -91,9 +89,9 @@ TEST_CASE("inferences: grid profiling as published", "[workflows][inference]") {
     "z", "prior": 0.5, "morphing": "linear", "grid": [-0.785398, -0.706858, -0.628319, -0.549779,
     -0.471239, -0.392699, -0.314159, -0.235619, -0.15708, -0.07854, 0, 0.07854, 0.15708, 0.235619,
     0.314159, 0.392699, 0.471239, 0.549779, 0.628319, 0.706858, 0.785398]}])";
-  const ExperimentResult result = run(
-      exact_toy("[{\"name\": \"baseline\", \"observable\": \"score\", " + grid +
-                "}, {\"name\": \"aware\", \"observable\": \"aware\", " + grid + "}]"));
+  const ExperimentResult result =
+      run(exact_toy("[{\"name\": \"baseline\", \"observable\": \"score\", " + grid +
+                    "}, {\"name\": \"aware\", \"observable\": \"aware\", " + grid + "}]"));
   const auto width = [&](std::size_t i, std::size_t fit) {
     return result.inferences[i].fits[fit].half_width;
   };

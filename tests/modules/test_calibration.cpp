@@ -51,8 +51,8 @@ TEST_CASE("classes count equally whatever their weights", "[modules][calibration
   Tensor labels;
   const Tensor t = gaussians(5000, labels);
   const Tensor w = 0.01 + 100.0 * labels.to(at::kDouble);
-  const auto one = slalom::platt_calibration(t, labels), two =
-      slalom::platt_calibration(t, labels, w);
+  const auto one = slalom::platt_calibration(t, labels),
+             two = slalom::platt_calibration(t, labels, w);
   CHECK(std::abs(one.slope - two.slope) < 1e-9);
   CHECK(std::abs(one.offset - two.offset) < 1e-9);
 }

@@ -89,13 +89,14 @@ TEST_CASE("quantiles split weights evenly and keep equal values together",
   const Tensor many = sequence(1000);
   const Tensor edges = slalom::quantile_edges(many, at::ones({1000}, at::kDouble), 10);
   const Tensor all = at::cat({tensor({-1.0}), edges, tensor({2.0})});
-  const auto sums = slalom::hard_histogram(many, at::ones({1000}, at::kDouble), all,
-                                           slalom::Flow::fold);
+  const auto sums =
+      slalom::hard_histogram(many, at::ones({1000}, at::kDouble), all, slalom::Flow::fold);
   for (const double sum : values(sums.sumw)) CHECK(std::abs(sum - 100.0) <= 1.0);
   check_fails(ErrorKind::usage, "observable", "no positive sum",
               [&] { slalom::quantile_edges(x, 0.0 * w, 2); });
-  check_fails(ErrorKind::usage, "observable", "[6] and [2]",
-              [&] { slalom::quantile_edges(x, tensor({1, 2}), 2); });
+  check_fails(ErrorKind::usage, "observable", "[6] and [2]", [&] {
+    slalom::quantile_edges(x, tensor({1, 2}), 2);
+  });
 }
 
 TEST_CASE("equal bins of the score are those of the sigmoid", "[modules][observable]") {
@@ -128,12 +129,10 @@ TEST_CASE("two-dimensional bins have equal signal, and equal shares of it all wi
 
 TEST_CASE("what an observable cannot do is refused", "[modules][observable]") {
   const EventBatch events = some_events(10);
-  check_fails(ErrorKind::usage, "observable", "needs a classifier that has it", [&] {
-    Observable(formula(), {}, {}, {.slope_bins = 3}, events);
-  });
-  check_fails(ErrorKind::usage, "observable", "positive number of bins", [&] {
-    Observable(formula(), {}, {}, {.bins = 0}, events);
-  });
+  check_fails(ErrorKind::usage, "observable", "needs a classifier that has it",
+              [&] { Observable(formula(), {}, {}, {.slope_bins = 3}, events); });
+  check_fails(ErrorKind::usage, "observable", "positive number of bins",
+              [&] { Observable(formula(), {}, {}, {.bins = 0}, events); });
   const Classifier nan = slalom::as_classifier(std::make_shared<slalom::FunctionClassifierImpl>(
       [](const Tensor& x, const Tensor&) { return x.select(1, 0) * NAN; }));
   check_fails(ErrorKind::numerical, "observable", "is NaN",

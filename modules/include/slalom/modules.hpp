@@ -21,6 +21,11 @@
 #include "slalom/modules/loss.hpp"            // sigma(mu), log CLs, log p0, upper limit
 #include "slalom/modules/criteria.hpp"        // several parameters, cross entropy, mixtures
 #include "slalom/modules/diagnostics.hpp"     // guards against gaming
+#include "slalom/modules/adversary.hpp"       // who guesses theta from the score
+#include "slalom/modules/closure.hpp"         // does the reweighting work
+#include "slalom/modules/observable.hpp"      // scores that know a nuisance, in bins
+#include "slalom/modules/calibration.hpp"     // scores to density ratios
+#include "slalom/modules/morphed_templates.hpp"  // templates on a grid, in between
 #include "slalom/modules/batching.hpp"        // exact gradients from mini-batches
 #include "slalom/modules/pipeline.hpp"        // all of it in one module
 #include "slalom/modules/joint_pipeline.hpp"  // control and signal regions together

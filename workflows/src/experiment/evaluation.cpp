@@ -255,8 +255,8 @@ Pipeline Experiment::State::evaluate_into(EvaluationSums& sums) {
   add(sums.train, hard_sums(pipeline, data.train));
   sums.bootstraps.resize(static_cast<std::size_t>(options.evaluation.bootstrap));
   for (std::size_t b = 0; b < sums.bootstraps.size(); ++b) {
-    const Tensor counts =
-        experiment::bootstrap_counts(data.test_ids, options.data.seed, static_cast<std::int64_t>(b));
+    const Tensor counts = experiment::bootstrap_counts(data.test_ids, options.data.seed,
+                                                       static_cast<std::int64_t>(b));
     add(sums.bootstraps[b],
         hard_sums(pipeline, data.test.with_weights(data.test.weights *
                                                    counts.to(data.test.weights.device()))));
@@ -377,8 +377,7 @@ ExperimentResult evaluate_folds(std::vector<Experiment>& folds,
   ExperimentResult result = last.result_of(pipeline, sums);
   result.signal_yield = yield;
   workspace = last.workspace;
-  result.inferences =
-      experiment::run_inferences(last.options, last.variations, std::move(parts));
+  result.inferences = experiment::run_inferences(last.options, last.variations, std::move(parts));
   return result;
 }
 

@@ -44,16 +44,16 @@ std::vector<double> range(double low, double high, std::size_t n) {
 
 /// Templates with everything that the data are compared with them in.
 struct Compiled {
-  View view;                                    ///< frozen, or the experiment's
-  std::vector<View> aware;                      ///< at each point of the first grid
-  std::vector<View> data_views;                 ///< at each of these theta
-  std::vector<double> data_grid;                ///< rising
+  View view;                                      ///< frozen, or the experiment's
+  std::vector<View> aware;                        ///< at each point of the first grid
+  std::vector<View> data_views;                   ///< at each of these theta
+  std::vector<double> data_grid;                  ///< rising
   std::unique_ptr<MorphedLikelihood> likelihood;  ///< data are those of the last use
-  double signal = 0.0, background = 0.0;        ///< unbinned: expected events
-  std::vector<Tensor> logits;                   ///< unbinned: of the events of `logits_at`
-  double logits_at = 0.0;                       ///< theta
-  std::vector<PlattCalibration> platt;          ///< unbinned, of each part
-  std::vector<BinnedCalibration> binned;        ///< unbinned, of each part
+  double signal = 0.0, background = 0.0;          ///< unbinned: expected events
+  std::vector<Tensor> logits;                     ///< unbinned: of the events of `logits_at`
+  double logits_at = 0.0;                         ///< theta
+  std::vector<PlattCalibration> platt;            ///< unbinned, of each part
+  std::vector<BinnedCalibration> binned;          ///< unbinned, of each part
 };
 
 /// One toy.
@@ -122,9 +122,9 @@ class Inference {
   InferenceEvents& events_;
   const InferenceOptions& o_;
   std::string name_;
-  InferenceOptions first_;                  // says where to freeze
-  std::map<double, Compiled> first_kept_;   // by theta
-  std::map<double, Compiled> kept_;         // by theta
+  InferenceOptions first_;                 // says where to freeze
+  std::map<double, Compiled> first_kept_;  // by theta
+  std::map<double, Compiled> kept_;        // by theta
 };
 
 double Inference::rounded(double theta) const {
@@ -239,12 +239,11 @@ std::unique_ptr<MorphedLikelihood> Inference::likelihood_of(const InferenceOptio
   std::vector<MorphedParameter> nuisances;
   for (std::size_t p = 0; p < what.parameters.size(); ++p) {
     const InferenceParameter& parameter = what.parameters[p];
-    const auto sums =
-        templates(c, is_aware && p == 0, parameter.name, parameter.grid, factors);
+    const auto sums = templates(c, is_aware && p == 0, parameter.name, parameter.grid, factors);
     for (std::size_t s = 0; s < channel.samples.size(); ++s) {
       // With an observable of its own at each theta, every sample moves.
-      const bool moves = (is_aware && p == 0) || events_.acts_on(parameter.name,
-                                                                 channel.samples[s].name);
+      const bool moves =
+          (is_aware && p == 0) || events_.acts_on(parameter.name, channel.samples[s].name);
       if (!moves) continue;
       channel.samples[s].effects.push_back(
           {p, Morphing(parameter.morphing, parameter.grid, sums[s])});
@@ -273,8 +272,8 @@ std::unique_ptr<MorphedLikelihood> Inference::likelihood_of(const InferenceOptio
     const Tensor all = events_.fill(c.view, name_, c.view.theta).sum(0);
     const std::vector<double> sum = to_vector(all[0]), square = to_vector(all[1]);
     for (std::size_t b = 0; b < sum.size(); ++b) {
-      channel.mc_relative.push_back(
-          sum[b] > 0.0 ? std::sqrt(model.mc_factor * square[b]) / sum[b] : 0.0);
+      channel.mc_relative.push_back(sum[b] > 0.0 ? std::sqrt(model.mc_factor * square[b]) / sum[b]
+                                                 : 0.0);
     }
   }
   const double high = 10.0 * std::max(o_.mu, 1.0);
@@ -340,7 +339,8 @@ MorphedLikelihood Inference::unbinned_likelihood(Compiled& c, const Dataset& dat
     };
     if (data.drawn.empty()) {
       const std::vector<double> weights = to_vector(data.weights[part]);
-      for (std::size_t i = 0; i < weights.size(); ++i) add(static_cast<std::int64_t>(i), weights[i]);
+      for (std::size_t i = 0; i < weights.size(); ++i)
+        add(static_cast<std::int64_t>(i), weights[i]);
     } else {
       for (const std::int64_t event : data.drawn[part]) add(event, 1.0);
     }
@@ -388,8 +388,7 @@ MorphedLikelihood Inference::with_externals(const MorphedLikelihood& likelihood,
 
 void Inference::describe_grid(const MorphedLikelihood& likelihood, InferenceFit& result) const {
   GridProfile profiled = grid_profile(likelihood, range(0.0, 2.0 * o_.mu, 41), grid());
-  result.converged =
-      profiled.interval.lower.converged && profiled.interval.upper.converged;
+  result.converged = profiled.interval.lower.converged && profiled.interval.upper.converged;
   if (!result.converged) result.message = "the interval was not found";
   result.mu_hat = profiled.mu;
   result.theta_hat = profiled.z;
@@ -417,8 +416,8 @@ void Inference::describe(const MorphedLikelihood& likelihood, InferenceFit& resu
   result.half_width = 0.5 * (result.upper - result.lower);
   if (!interval.lower.converged || !interval.upper.converged) {
     result.converged = false;
-    result.message = "the interval was not found: " + interval.lower.message +
-                     interval.upper.message;
+    result.message =
+        "the interval was not found: " + interval.lower.message + interval.upper.message;
     return;
   }
   result.message.clear();
@@ -439,9 +438,8 @@ void Inference::describe(const MorphedLikelihood& likelihood, InferenceFit& resu
   result.profile = curve(0, result.mu_hat, result.half_width);
   if (!two || !(best.errors[1] > 0.0)) return;
   result.sigma_theta = best.errors[1];
-  result.correlation = best.errors[0] > 0.0
-                           ? best.covariance[1] / (best.errors[0] * best.errors[1])
-                           : 0.0;
+  result.correlation =
+      best.errors[0] > 0.0 ? best.covariance[1] / (best.errors[0] * best.errors[1]) : 0.0;
   result.theta_profile = curve(1, result.theta_hat, result.sigma_theta);
   for (const ContourPoint& point : contour(likelihood, best, 0, 1)) {
     if (point.converged) result.contour.emplace_back(point.x, point.y);
@@ -623,8 +621,7 @@ InferenceResult Inference::run() {
     }
     if (last.toys && last.toys->failed > 0) {
       result.warnings.push_back({fmt::format("{} of {} toys at theta = {:.4g} did not converge: {}",
-                                             last.toys->failed, o_.toys, truth,
-                                             last.toys->message),
+                                             last.toys->failed, o_.toys, truth, last.toys->message),
                                  o_.name});
     }
   }
@@ -633,9 +630,10 @@ InferenceResult Inference::run() {
   const auto& prior = o_.parameters.front().prior;
   if (prior && first.sigma_theta > 0.0 && first.sigma_theta < k_over_constrained * *prior) {
     result.warnings.push_back(
-        {fmt::format("the data constrain {} to {:.2g} of its prior: is the model of its effect good "
-                     "to that?",
-                     name_, first.sigma_theta / *prior),
+        {fmt::format(
+             "the data constrain {} to {:.2g} of its prior: is the model of its effect good "
+             "to that?",
+             name_, first.sigma_theta / *prior),
          o_.name});
   }
   return result;

@@ -72,18 +72,12 @@ const EventBatch& InferenceEvents::test_at(std::size_t part, const std::string& 
   return found->second[part];
 }
 
-EventBatch InferenceEvents::train_at(std::size_t part, const std::string& name,
-                                     double theta) const {
-  const at::NoGradGuard no_graph;
-  return move(parts_[part].train, name, theta);
-}
-
 EventBatch InferenceEvents::calibration_at(std::size_t part, const std::string& name,
                                            double theta) const {
   const at::NoGradGuard no_graph;
   const InferencePart& p = parts_[part];
-  const EventBatch moved = move(p.validation.features.defined() ? p.validation : p.train, name,
-                                theta);
+  const EventBatch moved =
+      move(p.validation.features.defined() ? p.validation : p.train, name, theta);
   Pipeline stages = p.stages;
   return moved.select(stages->passes(moved, network_theta(name, theta)));
 }
@@ -104,11 +98,25 @@ Tensor InferenceEvents::network_theta(const std::string& name, double theta) con
   return result;
 }
 
+/// Events that quantiles are taken of: some 10^5 of those trained with are enough, and none are
+/// needed for fixed bins.
+EventBatch InferenceEvents::reference_at(std::size_t part, const std::string& name, double theta,
+                                         const ObservableOptions& settings) const {
+  constexpr std::int64_t k_enough = 200000;
+  const EventBatch& train = parts_[part].train;
+  const bool linear = static_cast<bool>(parts_[part].linear);
+  const bool fixed = settings.binning == ScoreBinning::equal_width && settings.slope_bins == 0;
+  const std::int64_t step = std::max<std::int64_t>(train.size() / k_enough, 1);
+  const std::int64_t n = fixed ? 1 : train.size();
+  if (linear) return move(train, name, theta);  // moments need them all
+  return move(train.select(at::arange(0, n, step, train.weights.options().dtype(at::kLong))), name,
+              theta);
+}
+
 View InferenceEvents::frozen(const InferenceOptions& inference, double theta) const {
   const std::string& name = inference.parameters.front().name;
-  ObservableOptions settings{.bins = inference.bins,
-                             .binning = inference.binning,
-                             .slope_bins = inference.slope_bins};
+  ObservableOptions settings{
+      .bins = inference.bins, .binning = inference.binning, .slope_bins = inference.slope_bins};
   const auto& learned = options_.learning.parameters;
   for (std::size_t p = 0; p < learned.size(); ++p) {
     if (learned[p].name == name) settings.parameter = static_cast<std::int64_t>(p);
@@ -116,7 +124,7 @@ View InferenceEvents::frozen(const InferenceOptions& inference, double theta) co
   View view{.theta = theta, .bins = 0, .observables = {}};
   for (std::size_t part = 0; part < parts_.size(); ++part) {
     Pipeline stages = parts_[part].stages;
-    EventBatch reference = train_at(part, name, theta);
+    EventBatch reference = reference_at(part, name, theta, settings);
     if (parts_[part].linear) {
       view.observables.emplace_back(parts_[part].linear(reference, nuisance(name)), settings,
                                     reference);
@@ -133,8 +141,8 @@ View InferenceEvents::frozen(const InferenceOptions& inference, double theta) co
 
 View InferenceEvents::summary() const {
   const Pipeline& stages = parts_.front().stages;
-  const std::int64_t bins = stages->histogram.is_empty() ? options_.summary.bins
-                                                         : stages->histogram->bins();
+  const std::int64_t bins =
+      stages->histogram.is_empty() ? options_.summary.bins : stages->histogram->bins();
   return {.theta = 0.0, .bins = bins, .observables = {}};
 }
 
@@ -166,8 +174,7 @@ Tensor InferenceEvents::fill(View& view, const std::string& name, double theta,
     if (!factors.empty()) weights = weights * factors[part].to(weights.device());
     std::vector<Tensor> rows;
     for (const std::string& sample : samples_) {
-      const Tensor w =
-          weights * (events.process == events.process_index(sample)).to(at::kDouble);
+      const Tensor w = weights * (events.process == events.process_index(sample)).to(at::kDouble);
       rows.push_back(sum_by_bin(index, at::stack({w, w * w}), view.bins));
     }
     const Tensor sums = at::stack(rows).to(at::kCPU);
@@ -209,8 +216,7 @@ Dataset InferenceEvents::asimov(const std::string& name, double theta, double mu
 Dataset InferenceEvents::draw(const Dataset& asimov, std::uint64_t toy) const {
   Dataset data{.truth = asimov.truth};
   for (std::size_t part = 0; part < parts_.size(); ++part) {
-    RandomStream random(options_.data.seed, toy,
-                        k_toy_family + static_cast<std::uint32_t>(part));
+    RandomStream random(options_.data.seed, toy, k_toy_family + static_cast<std::uint32_t>(part));
     const Tensor sums = asimov.weights[part].to(at::kCPU).cumsum(0).contiguous();
     const auto* first = sums.data_ptr<double>();
     const auto* last = first + sums.size(0);

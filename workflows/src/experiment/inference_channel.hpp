@@ -16,16 +16,16 @@ namespace slalom::experiment {
 
 /// Data: the events at one theta, with how often each of them was found. All parts together.
 struct Dataset {
-  double truth = 0.0;                               ///< theta of the events
-  std::vector<Tensor> weights = {};                 ///< [n] of each part; data without fluctuations
+  double truth = 0.0;                ///< theta of the events
+  std::vector<Tensor> weights = {};  ///< [n] of each part; data without fluctuations
   std::vector<std::vector<std::int64_t>> drawn = {};  ///< or the events that were found
 };
 
 /// What is seen of events: a bin for each of them.
 struct View {
-  double theta = 0.0;                    ///< where the network is frozen
-  std::int64_t bins = 0;                 ///< of the histogram
-  std::vector<Observable> observables;   ///< of each part; empty: the bins of the experiment
+  double theta = 0.0;                   ///< where the network is frozen
+  std::int64_t bins = 0;                ///< of the histogram
+  std::vector<Observable> observables;  ///< of each part; empty: the bins of the experiment
   /// Bin of each event [n] of each part, -1 for none, by nuisance parameter and theta.
   std::map<std::pair<std::string, double>, std::vector<Tensor>> bins_at = {};
 };
@@ -42,8 +42,6 @@ class InferenceEvents {
   }
   /// Test events with nuisance parameter `name` at theta.
   const EventBatch& test_at(std::size_t part, const std::string& name, double theta);
-  /// Training events likewise; they are not kept.
-  EventBatch train_at(std::size_t part, const std::string& name, double theta) const;
   /// Events for calibration likewise: those of the validation, or of the training without them.
   EventBatch calibration_at(std::size_t part, const std::string& name, double theta) const;
   /// Poisson counts for the test events of a part [n].
@@ -83,6 +81,8 @@ class InferenceEvents {
 
  private:
   EventBatch move(const EventBatch& events, const std::string& name, double theta) const;
+  EventBatch reference_at(std::size_t part, const std::string& name, double theta,
+                          const ObservableOptions& settings) const;
 
   const ExperimentOptions& options_;
   const std::vector<Variation>& variations_;

@@ -108,9 +108,11 @@ void check_inference(const ExperimentOptions& options, const InferenceOptions& i
   check_network(options, inference, where);
   if (inference.form == DataForm::reference_ratio) {
     fail(
-        "n ln(nu / nu_ref) is no likelihood where the histogram of the data changes with theta: the "
+        "n ln(nu / nu_ref) is no likelihood where the histogram of the data changes with theta: "
+        "the "
         "reference then depends on theta as well, and mu comes out wrong by several standard "
-        "deviations (+0.27 with an uncertainty of 0.09 in the published toy). Use poisson, or better "
+        "deviations (+0.27 with an uncertainty of 0.09 in the published toy). Use poisson, or "
+        "better "
         "a frozen observable",
         where + "/form");
   }

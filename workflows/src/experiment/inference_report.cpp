@@ -40,7 +40,9 @@ std::vector<std::pair<double, double>> points_of(const Json& pair) {
   return points;
 }
 
-std::string truth_text(double theta) { return fmt::format("θ = {}", cli::typeset(brief(theta, 3))); }
+std::string truth_text(double theta) {
+  return fmt::format("θ = {}", cli::typeset(brief(theta, 3)));
+}
 
 /// Values of theta of all fits, in order, each once.
 std::vector<double> truths_of(const Json& inferences) {
@@ -140,8 +142,8 @@ std::string shapes(const std::string& name, const Json& inference, cli::Pictures
     for (const std::size_t k : {std::size_t{0}, theta.size() / 2, theta.size() - 1}) {
       const auto values = item.value().at(k).get<std::vector<double>>();
       if (values.size() > k_bins) return "";
-      plot.curves.push_back({fmt::format("{}, {}", item.key(), truth_text(theta[k])), colour++,
-                             dashed > 0, values});
+      plot.curves.push_back(
+          {fmt::format("{}, {}", item.key(), truth_text(theta[k])), colour++, dashed > 0, values});
     }
     ++dashed;
   }
@@ -203,8 +205,8 @@ std::string overlaid_profiles(const std::vector<std::pair<std::string, Json>>& r
     for (const double truth : truths_of(all)) {
       std::vector<std::pair<std::string, const Json*>> fits;
       for (const auto& [variant, result] : results) {
-        fits.emplace_back(variant, all.contains(variant) ? fit_at(all.at(variant), truth)
-                                                         : nullptr);
+        fits.emplace_back(variant,
+                          all.contains(variant) ? fit_at(all.at(variant), truth) : nullptr);
       }
       const ProfilePlot plot = profiles(fits, "μ", "profile");
       if (plot.curves.empty()) continue;

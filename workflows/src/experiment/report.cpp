@@ -403,13 +403,11 @@ std::string provenance_section(const Files& files, const std::string& no_picture
 }
 
 std::string page_of(const Files& files, cli::Pictures& pictures) {
-  std::string sections = summary_section(files) + guards_section(files) +
-                         training_section(files, pictures) + templates_section(files, pictures) +
-                         nuisances_section(files) +
-                         experiment::inferences_section(files.result, files.options.model.poi,
-                                                        pictures) +
-                         workspace_sections(files, pictures) +
-                         document_section(files);
+  std::string sections =
+      summary_section(files) + guards_section(files) + training_section(files, pictures) +
+      templates_section(files, pictures) + nuisances_section(files) +
+      experiment::inferences_section(files.result, files.options.model.poi, pictures) +
+      workspace_sections(files, pictures) + document_section(files);
   sections += provenance_section(files, pictures.failure());
   std::string top = head(files);
   if (!pictures.failure().empty()) {

@@ -17,8 +17,8 @@
 ///
 /// With f(x, z) the logit, log s(x|z) / b(x|z) but for a constant, an observable is *frozen* at a
 /// value z0: a function of x alone, so that all hypotheses are compared with the same data. The
-/// pair (f, df/dz) at z0 knows the score at all neighbouring z to first order in z - z0: it is worth
-/// almost as much for z near z0 as at it, and tells mu from z.
+/// pair (f, df/dz) at z0 knows the score at all neighbouring z to first order in z - z0: it is
+/// worth almost as much for z near z0 as at it, and tells mu from z.
 namespace slalom {
 
 /// Logit and derivative, float64, no graph.

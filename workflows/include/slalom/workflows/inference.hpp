@@ -38,16 +38,16 @@ enum class InferenceCalibration { none, platt, binned };
 
 /// A nuisance parameter of an inference.
 struct InferenceParameter {
-  std::string name = {};                          ///< of the experiment's nuisances
-  std::vector<double> grid = {-1.0, 0.0, 1.0};    ///< theta of its templates, rising; its bounds
+  std::string name = {};                             ///< of the experiment's nuisances
+  std::vector<double> grid = {-1.0, 0.0, 1.0};       ///< theta of its templates, rising; its bounds
   MorphingKind morphing = MorphingKind::log_spline;  ///< between them
   std::optional<double> prior = {};  ///< standard deviation of its constraint; none: free
 };
 
 /// A measurement of the first nuisance parameter beside the events: x ~ N(theta, sigma) in bins.
 struct InferenceMeasurement {
-  double events = 0.0;  ///< expected; 0: there is none
-  double sigma = 1.0;   ///< width of x
+  double events = 0.0;    ///< expected; 0: there is none
+  double sigma = 1.0;     ///< width of x
   std::int64_t bins = 4;  ///< of equal width
   double low = -1.0;      ///< lower end of them
   double high = 1.0;      ///< upper end of them
@@ -60,8 +60,8 @@ struct InferenceOptions {
   std::int64_t bins = 10;                                         ///< of the score
   ScoreBinning binning = ScoreBinning::equal_width;               ///< of the score
   std::int64_t slope_bins = 0;  ///< of d logit / d theta in each bin of the score; 0: none
-  std::vector<InferenceParameter> parameters = {};  ///< the first one is the network's
-  InferenceMeasurement measurement = {};            ///< of the first one
+  std::vector<InferenceParameter> parameters = {};          ///< the first one is the network's
+  InferenceMeasurement measurement = {};                    ///< of the first one
   InferenceProfile profile = InferenceProfile::continuous;  ///< of nuisance parameters
   DataForm form = DataForm::poisson;                        ///< how data enter
   /// Steps of theta in which the best fit is rounded before the network is frozen there.
@@ -69,7 +69,7 @@ struct InferenceOptions {
   double data_step = 0.02;   ///< aware: theta between histograms of the data around the best fit
   double data_range = 0.25;  ///< aware: how far they reach, and theta with them, on each side
   InferenceCalibration calibration = InferenceCalibration::platt;  ///< unbinned
-  double mu = 1.0;                     ///< signal of the data
+  double mu = 1.0;                                                 ///< signal of the data
   std::vector<double> truths = {0.0};  ///< theta of the data, of the first parameter
   std::int64_t toys = 0;               ///< data sets with fluctuations, for each truth
   /// Bootstraps of the events that templates are made of.
@@ -81,44 +81,44 @@ void inference_fields(Fields& fields, InferenceOptions& options);
 
 /// Toys at one truth.
 struct ToySummary {
-  std::int64_t toys = 0;      ///< fits that converged
-  std::int64_t failed = 0;    ///< others
-  std::string message = {};   ///< of the first that failed
-  double bias = 0.0;          ///< mean of mu-hat - mu
-  double bias_error = 0.0;    ///< its statistical error
-  double spread = 0.0;        ///< standard deviation of mu-hat
-  double half_width = 0.0;    ///< mean error of mu
-  double coverage = 0.0;      ///< share whose 68.27 % interval holds mu
+  std::int64_t toys = 0;        ///< fits that converged
+  std::int64_t failed = 0;      ///< others
+  std::string message = {};     ///< of the first that failed
+  double bias = 0.0;            ///< mean of mu-hat - mu
+  double bias_error = 0.0;      ///< its statistical error
+  double spread = 0.0;          ///< standard deviation of mu-hat
+  double half_width = 0.0;      ///< mean error of mu
+  double coverage = 0.0;        ///< share whose 68.27 % interval holds mu
   double coverage_error = 0.0;  ///< binomial
   double theta_bias = 0.0;      ///< mean of theta-hat - theta
 };
 
 /// What came out for data of one theta.
 struct InferenceFit {
-  double theta = 0.0;         ///< true, of the first parameter
-  bool converged = false;     ///< of the fit and its interval
-  std::string message = {};   ///< why not
-  double mu_hat = 0.0;        ///< best fit of data without fluctuations
-  double theta_hat = 0.0;     ///< likewise; that it is held at, without a fit of it
-  double lower = 0.0;         ///< end of the interval of mu, rise of -2 log L by 1
-  double upper = 0.0;         ///< likewise
-  double half_width = 0.0;    ///< (upper - lower) / 2
-  double sigma_theta = 0.0;   ///< uncertainty of theta; 0 if it was not fitted
-  double correlation = 0.0;   ///< of mu and theta
+  double theta = 0.0;                    ///< true, of the first parameter
+  bool converged = false;                ///< of the fit and its interval
+  std::string message = {};              ///< why not
+  double mu_hat = 0.0;                   ///< best fit of data without fluctuations
+  double theta_hat = 0.0;                ///< likewise; that it is held at, without a fit of it
+  double lower = 0.0;                    ///< end of the interval of mu, rise of -2 log L by 1
+  double upper = 0.0;                    ///< likewise
+  double half_width = 0.0;               ///< (upper - lower) / 2
+  double sigma_theta = 0.0;              ///< uncertainty of theta; 0 if it was not fitted
+  double correlation = 0.0;              ///< of mu and theta
   std::optional<double> frozen_at = {};  ///< theta of the network
   std::vector<std::pair<double, double>> profile = {};        ///< mu and rise of -2 log L
   std::vector<std::pair<double, double>> theta_profile = {};  ///< theta and rise of -2 log L
-  std::vector<std::pair<double, double>> contour = {};  ///< mu and theta, 68.27 % of both
-  std::optional<ToySummary> toys = {};                  ///< if there were any
+  std::vector<std::pair<double, double>> contour = {};        ///< mu and theta, 68.27 % of both
+  std::optional<ToySummary> toys = {};                        ///< if there were any
   /// Standard deviation of mu-hat over bootstraps of the templates.
   std::optional<double> template_spread = {};
 };
 
 /// Templates of one observable at the points of the first grid, for pictures.
 struct InferenceTemplates {
-  std::vector<double> theta = {};                                ///< [G]
-  std::vector<std::string> samples = {};                         ///< names
-  std::vector<std::vector<std::vector<double>>> yields = {};     ///< [samples][G][B]
+  std::vector<double> theta = {};                             ///< [G]
+  std::vector<std::string> samples = {};                      ///< names
+  std::vector<std::vector<std::vector<double>>> yields = {};  ///< [samples][G][B]
 };
 
 /// What an inference found.

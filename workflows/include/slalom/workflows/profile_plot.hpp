@@ -15,9 +15,9 @@ namespace slalom {
 
 /// One profile.
 struct ProfileCurve {
-  std::string name;                                  ///< in the legend
-  int colour = 0;                                    ///< index into the palette
-  std::vector<std::pair<double, double>> points{};   ///< parameter and rise, by parameter; finite
+  std::string name;                                 ///< in the legend
+  int colour = 0;                                   ///< index into the palette
+  std::vector<std::pair<double, double>> points{};  ///< parameter and rise, by parameter; finite
 };
 
 /// Profiles of one parameter.
@@ -32,9 +32,9 @@ Picture picture(const ProfilePlot& plot, const PlotStyle& style = {});
 
 /// Contents of the same bins under several conditions.
 struct ShapeCurve {
-  std::string name;             ///< in the legend
-  int colour = 0;               ///< index into the palette
-  bool dashed = false;          ///< broken line
+  std::string name;              ///< in the legend
+  int colour = 0;                ///< index into the palette
+  bool dashed = false;           ///< broken line
   std::vector<double> values{};  ///< [bins], >= 0
 };
 

@@ -130,9 +130,9 @@ Picture picture(const ShapePlot& plot, const PlotStyle& style) {
       "set key top right Left reverse spacing SPACING samplen 2\n";
   if (logarithmic) {
     const double span = std::log(high / low) / (1.0 - room - 0.05);
-    page.picture.script += fmt::format("set logscale y; set yrange [{}:{}]\n",
-                                       number(low * std::exp(-0.05 * span)),
-                                       number(high * std::exp(room * span)));
+    page.picture.script +=
+        fmt::format("set logscale y; set yrange [{}:{}]\n", number(low * std::exp(-0.05 * span)),
+                    number(high * std::exp(room * span)));
   } else {
     page.picture.script +=
         fmt::format("set yrange [0:{}]\n", number(high > 0.0 ? high / (1.0 - room) : 1.0));
