@@ -95,7 +95,7 @@ Tensor quantile_edges(const Tensor& values, const Tensor& weights, std::int64_t 
   const Tensor wanted =
       at::arange(1, bins, sums.options()) * (sums[-1] / static_cast<double>(bins));
   // The edge lies at the first value beyond the share, which belongs to the bin above.
-  const Tensor place = at::searchsorted(sums, wanted).clamp_max(sums.size(0) - 1);
+  const Tensor place = at::searchsorted(sums, wanted, false, true).clamp_max(sums.size(0) - 1);
   return std::get<0>(at::unique_consecutive(sorted.index_select(0, place)));
 }
 

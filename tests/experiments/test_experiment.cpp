@@ -150,6 +150,33 @@ TEST_CASE("a checkpoint of another experiment is refused", "[workflows][experime
               [&] { one.restore(folder.path("w.npz")); });
 }
 
+TEST_CASE("bins in which nothing is expected say nothing", "[workflows][experiment]") {
+  // The last bin has events where they are moved up, and none otherwise.
+  const TemporaryFolder folder;
+  std::string text = "x,process\n";
+  for (int i = 0; i < 200; ++i) {
+    text += std::to_string(0.0049 * i) + (i % 3 == 0 ? ",signal\n" : ",background\n");
+  }
+  Json document = Json::parse(R"({
+    "nuisances": [{"name": "tilt", "effect": "shift", "columns": ["x"], "amount": 0.3}],
+    "classifier": {"type": "column", "column": "x"}, "training": {"steps": 0},
+    "summary": {"axes": [{"edges": [-0.5, 0.2, 0.5, 1, 1.5]}]}, "evaluation": {"fit": false}
+  })");
+  document["data"]["files"] =
+      Json::array({{{"path", folder.file("e.csv", text)}, {"process_column", "process"}}});
+  const auto evaluated = [&] {
+    Experiment experiment(read_experiment(document));
+    return experiment.run();
+  };
+  const ExperimentResult result = evaluated();
+  CHECK(result.yields[0][3] + result.yields[1][3] == 0.0);
+  CHECK(result.test.sigma.front() > result.test.stat.front());
+  // As if the bin were not there, and what is moved there were lost.
+  set_value(document, "summary.axes.0.edges=[-0.5, 0.2, 0.5, 1]");
+  set_value(document, "summary.axes.0.flow=drop");
+  CHECK(result.test.sigma.front() == Approx(evaluated().test.sigma.front()).epsilon(1e-9));
+}
+
 TEST_CASE("patience ends a training, and the best weights are the result",
           "[workflows][experiment]") {
   const Json document =
@@ -330,7 +357,8 @@ TEST_CASE("cross-fitting: every event is tested once, by a training that has not
       {"folds", 3}};
   document["nuisances"][0] = {
       {"name", "tilt"}, {"effect", "shift"}, {"columns", {"y"}}, {"amount", 0.3}};
-  document["evaluation"] = {{"bootstrap", 20}};
+  document["learning"] = {{"parameters", Json::array({{{"name", "tilt"}}})}};
+  document["evaluation"] = {{"bootstrap", 20}, {"auc", {0, 1}}, {"at", {0, 1}}};
   const auto result = run_in_directory(read_experiment(document), folder.path("folds"));
   REQUIRE(result.has_value());
   double total = 0.0;
@@ -343,6 +371,12 @@ TEST_CASE("cross-fitting: every event is tested once, by a training that has not
   double mean = 0.0;
   for (const double sigma : result->bootstrap_sigma) mean += sigma / 20.0;
   CHECK(mean == Approx(result->test.sigma.front()).epsilon(0.1));
+  // Of moved events as well: sums over folds, and mean areas.
+  REQUIRE(result->at.size() == 2);
+  CHECK(result->at[0].sigma == Approx(result->test.sigma.front()).epsilon(1e-9));
+  REQUIRE(result->auc.size() == 2);
+  CHECK(result->auc[0].auc != 0.5);
+  CHECK(std::abs(result->auc[0].auc - 0.5) < 0.4);
   CHECK(std::filesystem::exists(folder.path("folds/fold-2/weights.npz")));
   CHECK(std::filesystem::exists(folder.path("folds/workspace.json")));
 }

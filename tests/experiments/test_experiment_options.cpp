@@ -165,6 +165,10 @@ TEST_CASE("bad experiments: one clear message with its place", "[workflows][expe
                  "/evaluation/closure", "lattice");
   fails_to_learn("reweighting", {one, "learning.process=signal", "evaluation.auc=[1]"},
                  "/evaluation/auc", "does not separate");
+  fails_to_learn("reweighting",
+                 {one, "learning.process=signal", "data={\"folds\": 2, \"higgsml\": \"x.csv\"}",
+                  "nuisances.0.effect=tau_energy_scale", "evaluation.closure=[1]"},
+                 "/evaluation/closure", "one training");
   fails_to_learn("nominal", {"evaluation.closure=[1]"}, "/evaluation/closure", "reweighting");
   // Figures of moved events.
   fails({"evaluation.auc=[0]"}, "/evaluation/auc", "expected a parameter");

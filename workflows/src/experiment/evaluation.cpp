@@ -234,6 +234,7 @@ void warn(const ExperimentOptions& options, ExperimentResult& result) {
 struct EvaluationSums {
   Tensor before, test, soft, train;
   std::vector<Tensor> bootstraps;  // of test
+  std::vector<Tensor> at;          // of test events at each theta of the evaluation
 };
 
 namespace {
@@ -253,6 +254,10 @@ Pipeline Experiment::State::evaluate_into(EvaluationSums& sums) {
   add(sums.test, hard_sums(pipeline, data.test));
   add(sums.soft, hard_sums(pipeline, data.test, true));
   add(sums.train, hard_sums(pipeline, data.train));
+  sums.at.resize(linear() ? 0 : options.evaluation.at.size());
+  for (std::size_t k = 0; k < sums.at.size(); ++k) {
+    add(sums.at[k], sums_there(pipeline, options.evaluation.at[k]));
+  }
   sums.bootstraps.resize(static_cast<std::size_t>(options.evaluation.bootstrap));
   for (std::size_t b = 0; b < sums.bootstraps.size(); ++b) {
     const Tensor counts = experiment::bootstrap_counts(data.test_ids, options.data.seed,
@@ -277,6 +282,12 @@ ExperimentResult Experiment::State::result_of(const Pipeline& pipeline,
   result.train = figures_of(pipeline, sums.train);
   for (const Tensor& bootstrap : sums.bootstraps) {
     result.bootstrap_sigma.push_back(sigma_of(pipeline, bootstrap));
+  }
+  for (std::size_t k = 0; k < options.evaluation.at.size(); ++k) {
+    const double theta = options.evaluation.at[k];
+    result.at.push_back(
+        {options.learning.parameters.front().name, theta,
+         linear() ? sigma_at(data.test, first_point(theta)) : sigma_of(pipeline, sums.at[k])});
   }
   result.samples = pipeline->samples();
   result.yields = to_rows(sums.test.select(1, 0).select(1, 0));
@@ -358,6 +369,29 @@ ExperimentResult Experiment::evaluate() {
   return result;
 }
 
+namespace {
+
+/// Means over folds of what is said of each network.
+void average_learning(const std::vector<ExperimentResult>& folds, ExperimentResult& result) {
+  const double share = 1.0 / static_cast<double>(folds.size());
+  result.auc = folds.front().auc;
+  for (std::size_t k = 0; k < result.auc.size(); ++k) {
+    double auc = 0.0, frozen = 0.0;
+    for (const ExperimentResult& fold : folds) {
+      auc += share * fold.auc[k].auc;
+      frozen += share * fold.auc[k].frozen.value_or(0.0);
+    }
+    result.auc[k].auc = auc;
+    if (result.auc[k].frozen) result.auc[k].frozen = frozen;
+  }
+  result.adversary = folds.front().adversary;
+  if (!result.adversary) return;
+  result.adversary->loss = 0.0;
+  for (const ExperimentResult& fold : folds) result.adversary->loss += share * fold.adversary->loss;
+}
+
+}  // namespace
+
 ExperimentResult evaluate_folds(std::vector<Experiment>& folds,
                                 std::optional<Workspace>& workspace) {
   if (folds.empty()) throw Error(ErrorKind::usage, "there are no folds", "evaluate_folds");
@@ -365,9 +399,11 @@ ExperimentResult evaluate_folds(std::vector<Experiment>& folds,
   Pipeline pipeline{nullptr};
   double yield = 0.0;
   std::vector<experiment::InferencePart> parts;
-  for (Experiment& fold : folds) {
-    Experiment::State& s = *fold.state_;
+  std::vector<ExperimentResult> learned(folds.size());
+  for (std::size_t k = 0; k < folds.size(); ++k) {
+    Experiment::State& s = *folds[k].state_;
     pipeline = s.evaluate_into(sums);
+    s.describe_learning(pipeline, learned[k]);
     yield += s.data.test.weights.masked_select(s.data.test.labels == 1).sum().item<double>();
     s.stages = pipeline;
     parts.push_back(s.inference_part());
@@ -376,6 +412,7 @@ ExperimentResult evaluate_folds(std::vector<Experiment>& folds,
   Experiment::State& last = *folds.back().state_;
   ExperimentResult result = last.result_of(pipeline, sums);
   result.signal_yield = yield;
+  average_learning(learned, result);
   workspace = last.workspace;
   result.inferences = experiment::run_inferences(last.options, last.variations, std::move(parts));
   return result;

@@ -678,6 +678,9 @@ ExperimentOptions read_experiment(const Json& document, const std::string& base)
   complete(options.summary.annealing, steps);
   complete(options.selection.sharpness, steps);
   for (LossOptions& loss : options.loss) complete(loss.weight, steps);
+  if (options.data.folds > 0 && !options.evaluation.closure.empty()) {
+    fail("closure is that of one training", "/evaluation/closure");
+  }
   if (options.data.folds > 0 && options.summary.type == SummaryKind::linear) {
     fail("the edges of a linear summary differ between folds", "/data/folds");
   }

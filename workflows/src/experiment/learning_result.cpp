@@ -62,14 +62,15 @@ AucResult Experiment::State::auc_at(Pipeline& pipeline, double value) const {
   return {value, separation(theta), separation({})};
 }
 
-/// sigma(mu) of test events at theta.
-PointResult Experiment::State::figure_at(Pipeline& pipeline, double value) const {
+ThetaPoint Experiment::State::first_point(double value) const {
   const std::size_t nuisance = experiment::learning_places(options).front();
-  const ThetaPoint point{static_cast<std::int64_t>(nuisance), value};
-  const std::string& name = variations[nuisance].name;
-  if (linear()) return {name, value, sigma_at(data.test, point)};
+  return {static_cast<std::int64_t>(nuisance), value};
+}
+
+/// Hard sums of test events at theta; a network that knows it is told.
+Tensor Experiment::State::sums_there(Pipeline& pipeline, double value) const {
   const Tensor told = experiment::knows_theta(options) ? first_theta(value) : Tensor();
-  return {name, value, sigma_of(pipeline, hard_sums(pipeline, data.test, false, point, told))};
+  return hard_sums(pipeline, data.test, false, first_point(value), told);
 }
 
 /// Of test events of one process, half of which stay where they are.
@@ -102,12 +103,10 @@ AdversaryResult Experiment::State::adversary_in_the_end() {
   return found;
 }
 
+/// What is said of one network.
 void Experiment::State::describe_learning(Pipeline& pipeline, ExperimentResult& result) {
   for (const double value : options.evaluation.auc) {
     result.auc.push_back(auc_at(pipeline, value));
-  }
-  for (const double value : options.evaluation.at) {
-    result.at.push_back(figure_at(pipeline, value));
   }
   for (const double value : options.evaluation.closure) {
     result.closure.push_back(closure_at(value));

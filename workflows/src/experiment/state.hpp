@@ -108,7 +108,8 @@ struct Experiment::State {
                         ExperimentResult& result) const;
   Tensor first_theta(double value) const;
   AucResult auc_at(Pipeline& pipeline, double value) const;
-  PointResult figure_at(Pipeline& pipeline, double value) const;
+  ThetaPoint first_point(double value) const;
+  Tensor sums_there(Pipeline& pipeline, double value) const;
   ClosureResult closure_at(double value) const;
   AdversaryResult adversary_in_the_end();
   void describe_learning(Pipeline& pipeline, ExperimentResult& result);

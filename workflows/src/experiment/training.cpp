@@ -6,6 +6,7 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <algorithm>
@@ -298,7 +299,11 @@ Tensor Experiment::State::sums_of(const EventBatch& events) {
   return at::stack(all);
 }
 
-Templates Experiment::State::templates_of(const Pipeline& pipeline, const Tensor& sums) const {
+/// A bin in which nothing is expected says nothing: a variation that fills it would have a kink at
+/// the nominal yields, and no derivative there.
+Templates Experiment::State::templates_of(const Pipeline& pipeline, const Tensor& all) const {
+  const Tensor filled = all.select(1, 0).select(1, 0).detach().abs().sum(0) != 0.0;
+  const Tensor sums = at::where(filled, all, at::zeros_like(all));
   if (options.model.mc_factor == 1.0) return pipeline->templates(sums);
   return pipeline->templates(
       at::stack({sums.select(2, 0), sums.select(2, 1) * options.model.mc_factor}, 2));

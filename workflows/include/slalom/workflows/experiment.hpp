@@ -51,7 +51,8 @@ struct NuisanceResult {
 /// Separation of signal and background at one theta.
 struct AucResult {
   double theta = 0.0;            ///< of the first parameter to be learned
-  double auc = 0.0;              ///< test events there; a network that knows theta is told
+  double auc = 0.0;              ///< test events there; a network that knows theta is told; mean
+                                 ///< over folds
   std::optional<double> frozen;  ///< the same with such a network at theta = 0
 };
 
