@@ -83,7 +83,7 @@ TEST_CASE("quantiles split weights evenly and keep equal values together",
   const Tensor x = tensor({5, 1, 4, 2, 3, 0}), w = tensor({1, 1, 1, 1, 1, 1});
   CHECK(values(slalom::quantile_edges(x, w, 3)) == Vector{2, 4});
   CHECK(values(slalom::quantile_edges(x, w, 1)).empty());
-  // Half of the weight is at 5: three bins need two edges there.
+  // Half of the weight is at 5, where two edges would be.
   CHECK(values(slalom::quantile_edges(x, tensor({5, 1, 1, 1, 1, 1}), 4)) == Vector{2, 5});
   CHECK(values(slalom::quantile_edges(tensor({1, 1, 1}), tensor({1, 1, 1}), 4)) == Vector{1});
   const Tensor many = sequence(1000);
