@@ -10,12 +10,18 @@
 ///                                     forward, backward, Adam; and one on a figure, with five soft
 ///                                     bins for signal and for background nominal, up and down.
 ///                                     Counters: medians of CPU time and of the ratio
+///   aware_step/<network>              in turns a training step on cross entropy of 4096 nominal
+///                                     events, and one that draws a theta for each event, moves
+///                                     them there and tells the network. The same counters
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/sin.h>
 #include <ATen/ops/zeros.h>
 #include <algorithm>
 #include <array>
@@ -40,6 +46,7 @@
 #include "slalom/modules/criteria.hpp"
 #include "slalom/modules/loss.hpp"
 #include "slalom/modules/soft_histogram.hpp"
+#include "slalom/modules/variations.hpp"
 
 namespace slalom::bench {
 
@@ -223,9 +230,65 @@ double median(std::vector<double> values) {
   return *middle;
 }
 
+/// Events at random angles, which the network is told or not moved at all.
+class AwareStep {
+ public:
+  AwareStep(std::int64_t width, bool aware)
+      : aware_(aware),
+        mlp_(MlpOptions{.inputs = 2,
+                        .hidden = {width, width},
+                        .activation = Activation::silu,
+                        .parameters = aware ? std::vector<ParameterInput>{{"z", -1.0, 1.0}}
+                                            : std::vector<ParameterInput>{}}),
+        optimiser_(mlp_->parameters(), torch::optim::AdamOptions(1e-3)) {
+    RandomStream random(1, 0);
+    at::Tensor x = at::zeros({k_events, 2}), labels = at::zeros({k_events}, at::kLong);
+    for (std::int64_t i = 0; i < k_events; ++i) {
+      const double centre = i % 2 == 0 ? 0.7 : -0.7;
+      x[i][0] = centre + 0.7 * random.normal();
+      x[i][1] = centre + 0.7 * random.normal();
+      labels[i] = 1 - i % 2;
+    }
+    events_ = make_events({"x", "y"}, x, {}, labels);
+    turn_.name = "z";
+    turn_.apply = [](const EventBatch& events, const at::Tensor& theta) {
+      const at::Tensor c = at::cos(theta), s = at::sin(theta), a = events.column("x"),
+                       b = events.column("y");
+      return events.with_column("x", c * a - s * b).with_column("y", s * a + c * b);
+    };
+  }
+
+  void operator()() {
+    optimiser_.zero_grad();
+    EventBatch events = events_;
+    at::Tensor theta;
+    if (aware_) {
+      theta = at::empty({k_events}, at::kDouble);
+      RandomStream random(2, step_++);
+      auto* place = theta.data_ptr<double>();
+      for (std::int64_t i = 0; i < k_events; ++i) place[i] = 2.0 * random.uniform() - 1.0;
+      events = apply_variation(events, turn_, theta);
+      theta = theta.unsqueeze(1);
+    }
+    cross_entropy(mlp_->outputs(events.features, theta).squeeze(1), events.labels).backward();
+    optimiser_.step();
+  }
+
+ private:
+  static constexpr std::int64_t k_events = 4096;
+  bool aware_;
+  Mlp mlp_;
+  torch::optim::Adam optimiser_;
+  EventBatch events_;
+  Variation turn_;
+  std::uint64_t step_ = 0;
+};
+
 /// Steps of both kinds in turns, so that whatever else the machine does meets both. Counters: the
 /// medians, and the median of the ratios of neighbours with its standard error.
-void run_step(benchmark::State& state, std::int64_t width, Figure figure) {
+template <class First, class Second>
+void run_in_turns(benchmark::State& state, First& first, Second& second, const char* first_name,
+                  const char* second_name) {
   at::set_num_threads(1);
   // A network that has learned its lesson sends back gradients below 1e-38, which processors
   // multiply a hundred times more slowly than others: steps became five times slower.
@@ -236,16 +299,14 @@ void run_step(benchmark::State& state, std::int64_t width, Figure figure) {
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
 #endif
-  CrossEntropyStep cross_entropy_step(width);
-  FigureStep figure_step(width, figure);
-  cross_entropy_step();
-  figure_step();
+  first();
+  second();
   std::vector<double> plain, whole, ratios;
   for (auto _ : state) {
     const double a = cpu_time();
-    cross_entropy_step();
+    first();
     const double b = cpu_time();
-    figure_step();
+    second();
     const double c = cpu_time();
     plain.push_back(b - a);
     whole.push_back(c - b);
@@ -257,10 +318,21 @@ void run_step(benchmark::State& state, std::int64_t width, Figure figure) {
   // 1.4826: a normal distribution's standard deviation from its median deviation; 1.25: of medians.
   const double error =
       1.25 * 1.4826 * median(deviations) / std::sqrt(static_cast<double>(ratios.size()));
-  state.counters["cross_entropy_ms"] = median(plain);
-  state.counters["figure_ms"] = median(whole);
+  state.counters[first_name] = median(plain);
+  state.counters[second_name] = median(whole);
   state.counters["ratio"] = ratio;
   state.counters["ratio_error"] = error;
+}
+
+void run_step(benchmark::State& state, std::int64_t width, Figure figure) {
+  CrossEntropyStep cross_entropy_step(width);
+  FigureStep figure_step(width, figure);
+  run_in_turns(state, cross_entropy_step, figure_step, "cross_entropy_ms", "figure_ms");
+}
+
+void run_aware_step(benchmark::State& state, std::int64_t width) {
+  AwareStep plain(width, false), aware(width, true);
+  run_in_turns(state, plain, aware, "plain_ms", "aware_ms");
 }
 
 const char* name_of(Figure figure) {
@@ -297,6 +369,11 @@ void register_module_benchmarks() {
   }
   for (const std::size_t bins : {5U, 20U, 50U, 100U, 200U}) {
     statistical(Figure::log_sigma, std::to_string(bins) + "x10", histogram_model(bins, 10));
+  }
+  for (const std::int64_t width : {32, 64}) {
+    benchmark::RegisterBenchmark(("aware_step/2x" + std::to_string(width)).c_str(),
+                                 [=](benchmark::State& s) { run_aware_step(s, width); })
+        ->Unit(benchmark::kMillisecond);
   }
   for (const std::int64_t width : {64, 1024}) {
     const std::string network_name = "2x" + std::to_string(width);
