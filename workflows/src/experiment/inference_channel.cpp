@@ -98,19 +98,18 @@ Tensor InferenceEvents::network_theta(const std::string& name, double theta) con
   return result;
 }
 
-/// Events that quantiles are taken of: some 10^5 of those trained with are enough, and none are
-/// needed for fixed bins.
+/// Events that quantiles and moments are taken of: some 10^5 of those trained with are enough, and
+/// none are needed for fixed bins.
 EventBatch InferenceEvents::reference_at(std::size_t part, const std::string& name, double theta,
                                          const ObservableOptions& settings) const {
   constexpr std::int64_t k_enough = 200000;
   const EventBatch& train = parts_[part].train;
-  const bool linear = static_cast<bool>(parts_[part].linear);
   const bool fixed = settings.binning == ScoreBinning::equal_width && settings.slope_bins == 0;
   const std::int64_t step = std::max<std::int64_t>(train.size() / k_enough, 1);
   const std::int64_t n = fixed ? 1 : train.size();
-  if (linear) return move(train, name, theta);  // moments need them all
-  return move(train.select(at::arange(0, n, step, train.weights.options().dtype(at::kLong))), name,
-              theta);
+  const EventBatch some =
+      train.select(at::arange(0, n, step, train.weights.options().dtype(at::kLong)));
+  return move(some.with_weights(some.weights * static_cast<double>(step)), name, theta);
 }
 
 View InferenceEvents::frozen(const InferenceOptions& inference, double theta) const {

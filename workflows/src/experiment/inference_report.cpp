@@ -175,8 +175,13 @@ std::string inferences_section(const Json& result, const std::string& poi,
     if (plot.curves.empty()) continue;
     ++index;
     text += html_element("h3", "Data at " + truth_text(truth)) +
-            pictures.figure(fmt::format("profile_{}", index), [&] { return picture(plot); }) +
-            contours(fits, poi, fmt::format("contour_{}", index), pictures);
+            pictures.figure(fmt::format("profile_{}", index), [&] { return picture(plot); });
+    const ProfilePlot other = profiles(fits, "θ", "theta_profile");
+    if (!other.curves.empty()) {
+      text += pictures.figure(fmt::format("theta_profile_{}", index),
+                              [&] { return picture(other); });
+    }
+    text += contours(fits, poi, fmt::format("contour_{}", index), pictures);
   }
   for (const auto& item : inferences.items()) text += shapes(item.key(), item.value(), pictures);
   return cli::html_section("inferences", "Inferences", text);
