@@ -197,7 +197,7 @@ std::vector<double> correlations(Fitter& fitter, FitResult best, std::size_t par
   }
   // Beyond a bound the likelihood may bend the other way; the mixed derivatives remain.
   Evaluator evaluator(fitter.model());
-  evaluator.set_data(fitter.data());
+  evaluator.set_data(stationary_data(fitter.model(), fitter.data(), best));
   std::vector<double> gradient(n), hessian(n * n);
   evaluator.logpdf(best.parameters, gradient, hessian);
   for (std::size_t i = 0; i < n; ++i) {

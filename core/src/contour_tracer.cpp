@@ -34,7 +34,10 @@ Place Plane::at(const Vector2& where, const std::vector<double>& near) {
   }
   Place place{where, result.twice_nll - best_.twice_nll, {}, result.converged(), {}};
   if (place.converged) {
+    const bool at_end = !result.empty_bins.empty();
+    if (at_end) evaluator_.set_data(stationary_data(fitter_.model(), fitter_.data(), result));
     evaluator_.logpdf(result.parameters, gradient_);
+    if (at_end) evaluator_.set_data(fitter_.data());
     place.gradient = {-2.0 * gradient_[axes_[0]], -2.0 * gradient_[axes_[1]]};
     note_lower(result);
   }

@@ -4,10 +4,13 @@
 #include <Eigen/Cholesky>
 #include <Eigen/Core>
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 
+#include "edge.hpp"
 #include "fit_state.hpp"
 
 namespace slalom {
@@ -286,31 +289,24 @@ void fill_result(Start start, detail::FitState& f, FitResult& result) {
   result.smallest_eigenvalue = best.smallest_eigenvalue;
 }
 
-/// Says where the likelihood ends if a fit ended there: in a bin without events of which none are
-/// expected at the best point, as a negative signal can do. That point is no minimum of the
-/// likelihood, which would fall further.
-std::string edge_message(const detail::FitState& f, const FitResult& result) {
-  constexpr double k_none = 1e-9;
-  const ModelSpec& spec = f.model.spec();
-  const std::vector<double> rates = f.model.expected_data(result.parameters, false);
-  const std::vector<double> before = f.model.expected_data(spec.initial(), false);
-  for (std::size_t i = 0; i < spec.channels.size(); ++i) {
-    const ChannelSpec& channel = spec.channels[i];
-    for (std::size_t b = 0; b < channel.n_bins; ++b) {
-      const std::size_t bin = channel.first_bin + b;
-      const double n = f.state.arrays.n[f.state.engine.channels[i].bin0 + b];
-      if (n > 0.0 || !(rates[bin] < k_none * before[bin])) continue;
-      return "; the likelihood ends there: no events are expected in bin " + std::to_string(b) +
-             " of channel '" + channel.name + "' (a higher lower bound of a parameter avoids this)";
+/// Names the bins where a best fit is at the end of the likelihood.
+std::string edge_message(const ModelSpec& spec, const FitResult& result) {
+  std::string bins;
+  for (const EmptyBin& empty : result.empty_bins) {
+    for (const ChannelSpec& channel : spec.channels) {
+      if (empty.bin < channel.first_bin || empty.bin >= channel.first_bin + channel.n_bins)
+        continue;
+      bins += (bins.empty() ? " in bin " : ", in bin ") +
+              std::to_string(empty.bin - channel.first_bin) + " of channel '" + channel.name + "'";
     }
   }
-  return "";
+  return bins.empty() ? "" : "; the likelihood ends there: no events are expected" + bins;
 }
 
-std::string status_message(const detail::FitState& f, const FitResult& result) {
+std::string status_message(const ModelSpec& spec, const FitResult& result) {
   switch (result.status) {
     case FitStatus::converged:
-      return "converged";
+      return "converged" + edge_message(spec, result);
     case FitStatus::iteration_limit:
       return "the limit of iterations was reached; the largest scaled gradient component is " +
              std::to_string(result.kkt_residual);
@@ -320,7 +316,7 @@ std::string status_message(const detail::FitState& f, const FitResult& result) {
                "combination of parameters is not determined";
       }
       return "no step lowers -log L although the largest scaled gradient component is " +
-             std::to_string(result.kkt_residual) + edge_message(f, result);
+             std::to_string(result.kkt_residual);
     case FitStatus::infeasible:
       break;
   }
@@ -361,6 +357,32 @@ void fit_with_softened_bins(detail::FitState& f, const std::vector<double>& star
   }
   std::copy(counts.begin(), counts.end(), n);
   f.minimizer.run(point, f.other);
+}
+
+/// What a rate that is small but not zero may cost in -log L.
+constexpr double k_nothing = 1e-8;
+
+/// Looks for the minimum at the end of the likelihood, from the start and, if that leads to a
+/// higher one, from where the fit stopped. \return whether it is the best point now
+bool finish_at_edge(detail::FitState& f, FitResult& result) {
+  const std::array<std::vector<double>, 2> starts = {f.start, f.best.theta};
+  for (const std::vector<double>& start : starts) {
+    if (start.empty()) break;
+    ++result.starts;
+    std::vector<EmptyBin> edges;
+    const double stiffness = &start == &starts.front() ? detail::k_soft_edge : detail::k_stiff_edge;
+    if (!detail::fit_at_edge(f, start, stiffness, f.other, edges)) continue;
+    if (edges.empty()) {  // inside after all
+      f.minimizer.fisher_steps = 0;
+      f.minimizer.run(std::vector<double>(f.other.theta), f.other);
+      if (f.other.status != FitStatus::converged) continue;
+    }
+    if (f.best.status != FitStatus::infeasible && f.other.nll > f.best.nll + k_nothing) continue;
+    std::swap(f.best, f.other);
+    result.empty_bins = std::move(edges);
+    return true;
+  }
+  return false;
 }
 
 /// Where a second minimum may be, seen from one at `value`: on the other side of zero, or nearer to
@@ -452,6 +474,29 @@ bool take_factor(const Start& start, detail::FirstFactor first, detail::FitState
   return factor.valid;
 }
 
+/// The start that was asked for, or another one if the likelihood is zero there.
+void first_starts(const Start& start, const FitOptions& options, detail::FirstFactor first,
+                  detail::FitState& f, FitResult& result) {
+  f.minimizer.fisher_steps = options.warm_start ? 0 : 2;
+  f.minimizer.reuse_factor = take_factor(start, first, f);
+  f.minimizer.run(f.start, f.best);
+  if (f.minimizer.reuse_factor && f.best.status != FitStatus::converged) {
+    f.minimizer.reuse_factor = false;
+    f.minimizer.run(f.start, f.best);
+  }
+  f.minimizer.reuse_factor = false;
+  ++result.starts;
+  if (f.best.status != FitStatus::infeasible) return;
+  const std::vector<double> asked = f.start;
+  ++result.starts;
+  if (find_feasible_start(f)) {
+    f.minimizer.fisher_steps = 2;
+    f.minimizer.run(f.start, f.best);
+  } else {
+    f.start = asked;
+  }
+}
+
 }  // namespace
 
 Fitter::Fitter(const Model& model) : state_(std::make_unique<detail::FitState>(model)) {}
@@ -473,25 +518,14 @@ FitResult detail::run_fit(FitState& f, const FitOptions& options, FirstFactor fi
   f.minimizer.tolerance = options.tolerance;
   f.minimizer.max_iterations = std::min(options.max_iterations, k_first_iterations);
   f.minimizer.iterations = f.minimizer.evaluations = 0;
+  f.minimizer.most_beyond_edge = Minimizer::k_beyond_edge;
   FitResult result;
-  f.minimizer.fisher_steps = options.warm_start ? 0 : 2;
-  f.minimizer.reuse_factor = take_factor(start, first, f);
-  f.minimizer.run(f.start, f.best);
-  if (f.minimizer.reuse_factor && f.best.status != FitStatus::converged) {
-    f.minimizer.reuse_factor = false;
-    f.minimizer.run(f.start, f.best);
-  }
-  f.minimizer.reuse_factor = false;
-  result.starts = 1;
-  if (f.best.status == FitStatus::infeasible) {
-    const std::vector<double> asked = f.start;
-    ++result.starts;
-    if (find_feasible_start(f)) {
-      f.minimizer.fisher_steps = 2;
-      f.minimizer.run(f.start, f.best);
-    } else {
-      f.start = asked;
-    }
+  first_starts(start, options, first, f, result);
+  const bool given_up = f.minimizer.at_edge();
+  bool at_edge = (given_up || detail::stopped_at_edge(f, f.best)) && finish_at_edge(f, result);
+  if (!at_edge && given_up) {  // to the end
+    f.minimizer.most_beyond_edge = std::numeric_limits<int>::max();
+    first_starts(start, options, first, f, result);
   }
   if (unfinished(f.best) && options.search_minima) {
     ++result.starts;
@@ -506,11 +540,14 @@ FitResult detail::run_fit(FitState& f, const FitOptions& options, FirstFactor fi
     f.minimizer.run(std::vector<double>(f.best.theta), f.other);
     if (!lower(f.best, f.other)) std::swap(f.best, f.other);
   }
-  if (options.search_minima && f.best.status == FitStatus::converged) {
+  if (f.best.status != FitStatus::converged && !at_edge && detail::has_edges(f)) {
+    at_edge = finish_at_edge(f, result);
+  }
+  if (options.search_minima && f.best.status == FitStatus::converged && result.empty_bins.empty()) {
     result.starts += search_other_minima(f);
   }
   fill_result(std::move(start), f, result);
-  result.message = status_message(f, result);
+  result.message = status_message(f.model.spec(), result);
   return result;
 }
 
@@ -572,7 +609,17 @@ BlockInverse invert(EngineState& state, const FitResult& result) {
   if (result.parameters.size() != n) return inverse;
   state.need_coupling();
   state.set_parameters(result.parameters);
-  if (!state.evaluate(Mode::full, Level::hessian)) return inverse;
+  // At the end of the likelihood a force holds the rate: as few events have the same effect.
+  const auto bins = detail::padded_bins(engine, result.empty_bins);
+  if (!bins.empty()) engine.kernels->rates(engine.arrays, state.arrays);
+  std::vector<double> counts;
+  for (std::size_t i = 0; i < bins.size(); ++i) {
+    counts.push_back(st.n[bins[i]]);
+    st.n[bins[i]] = result.empty_bins[i].force * st.rate[bins[i]];
+  }
+  const bool finite = state.evaluate(Mode::full, Level::hessian);
+  for (std::size_t i = 0; i < bins.size(); ++i) st.n[bins[i]] = counts[i];
+  if (!finite) return inverse;
   const std::size_t ld = engine.arrays.ld;
   std::vector<bool> is_free(n);
   for (std::size_t i = 0; i < n; ++i) is_free[i] = !result.fixed[i] && !result.at_bound[i];

@@ -96,6 +96,8 @@ const AsymptoticCalculator::Asimov& AsymptoticCalculator::asimov(double mu) {
   for (double& n : result.data) {
     if (!std::isfinite(n)) n = 0.0;
   }
+  // Where the likelihood ends almost nothing stands for nothing.
+  for (const EmptyBin& empty : fit.empty_bins) result.data[empty.bin] = 0.0;
   if (result.converged) {
     result.twice_nll = -2.0 * fitter_.model().logpdf(fit.parameters, result.data);
   }

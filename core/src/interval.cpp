@@ -18,6 +18,8 @@ namespace {
 /// A rise of -2 log L below zero by more than this is a new minimum, not rounding.
 constexpr double k_new_minimum = 1e-6;
 constexpr double k_crossing_tolerance = 1e-9;
+/// Of the value of a parameter beyond which the likelihood is zero.
+constexpr double k_end_tolerance = 1e-8;
 constexpr int k_most_fits = 60;
 
 /// Conditional fits along one parameter, with the slope of the profile.
@@ -53,8 +55,9 @@ class Profile {
       searched_ = options_.search_minima;
       if (again.converged()) result = std::move(again);
     }
-    if (result.status != FitStatus::infeasible) last_ = std::move(result);
-    converged_ = result_converged(result, value);
+    infeasible_ = result.status == FitStatus::infeasible;
+    if (!infeasible_) last_ = std::move(result);
+    converged_ = !infeasible_ && last_.converged() && last_.parameters[parameter_] == value;
     return last_;
   }
 
@@ -65,17 +68,17 @@ class Profile {
   double rise() const { return last_.twice_nll - best_.twice_nll; }
   /// Derivative of the rise with respect to the parameter: by the envelope theorem the partial one.
   double slope() {
+    const bool at_end = !last_.empty_bins.empty();
+    if (at_end) evaluator_.set_data(stationary_data(fitter_.model(), fitter_.data(), last_));
     evaluator_.logpdf(last_.parameters, gradient_);
+    if (at_end) evaluator_.set_data(fitter_.data());
     return -2.0 * gradient_[parameter_];
   }
   bool converged() const { return converged_; }
+  /// Whether the likelihood is zero at the last value, whatever the other parameters are.
+  bool infeasible() const { return infeasible_; }
 
  private:
-  bool result_converged(const FitResult& result, double value) const {
-    return result.status != FitStatus::infeasible && last_.converged() &&
-           last_.parameters[parameter_] == value;
-  }
-
   Fitter& fitter_;
   Evaluator evaluator_;
   FitOptions options_;
@@ -86,6 +89,7 @@ class Profile {
   bool begun_ = false;
   bool searched_ = false;
   bool converged_ = true;
+  bool infeasible_ = false;
 };
 
 /// Finds the crossing on one side. `bound` is the end of the allowed range on that side.
@@ -102,6 +106,16 @@ IntervalSide find_side(Profile& profile, double best, double error, double bound
     const bool end = (next - bound) * direction >= 0.0;
     if (end) next = bound;
     profile.at(next, search);
+    if (profile.infeasible()) {  // the likelihood ends on the way
+      outer = next;
+      has_outer = true;
+      next = 0.5 * (inner + outer);
+      if (std::abs(outer - inner) > k_end_tolerance * (1.0 + std::abs(inner))) continue;
+      side.value = inner;
+      side.at_bound = side.converged = true;
+      side.message = "the likelihood ends at " + std::to_string(inner);
+      return side;
+    }
     if (!profile.converged()) {
       side.value = next;
       side.message = "the conditional fit at " + std::to_string(next) + " did not converge";

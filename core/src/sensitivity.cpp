@@ -138,8 +138,9 @@ struct SensitivityCalculator::Fits {
   Fitter fitter;
   detail::EngineState state;
   TemplateDerivatives templates;
-  std::vector<double> origin;  ///< data that do not depend on anything
-  std::vector<double> data;    ///< those of the fits
+  std::vector<double> origin;      ///< data that do not depend on anything
+  std::vector<double> data;        ///< those of the fits
+  std::vector<double> stationary;  ///< see data_of()
   std::optional<FitResult> best;
   std::deque<Asimov> asimovs;
   bool owns_model = false;  ///< no other model shares the arrays
@@ -281,9 +282,17 @@ struct SensitivityCalculator::Fits {
     return test;
   }
 
+  /// The data of a fit, or those of which it is an ordinary minimum if it is where the likelihood
+  /// ends: all derivatives at a fit are by these.
+  const std::vector<double>& data_of(const FitResult& fit, const std::vector<double>& of) {
+    if (fit.empty_bins.empty()) return of;
+    stationary = stationary_data(model, of, fit);
+    return stationary;
+  }
+
   /// d(-2 log L) / d mu at a conditional fit.
   double slope(const FitResult& fit, const std::vector<double>& of) {
-    state.set_data(of);
+    state.set_data(data_of(fit, of));
     state.set_parameters(fit.parameters);
     state.evaluate(detail::Mode::full, detail::Level::gradient);
     const detail::ParameterPlace place = state.engine.places[poi];
@@ -303,9 +312,9 @@ struct SensitivityCalculator::Fits {
 
   /// weight * (-2 log L) at an optimum.
   void add_twice_nll(double weight, const FitResult& fit, const std::vector<double>& of,
-                     Cotangents& c) const {
+                     Cotangents& c) {
     if (weight == 0.0) return;
-    add_inputs(-2.0 * weight, templates.logpdf(fit.parameters, of), c);
+    add_inputs(-2.0 * weight, templates.logpdf(fit.parameters, data_of(fit, of)), c);
   }
 
   /// weights * data expected at `point`; returns what that means for the point.
@@ -336,7 +345,7 @@ struct SensitivityCalculator::Fits {
     const std::vector<double> direction = fitter.solve(fit, weights);
     fitter.set_data(data);
     if (direction.empty()) return false;
-    add_inputs(1.0, templates.logpdf_mixed(fit.parameters, of, direction), c);
+    add_inputs(1.0, templates.logpdf_mixed(fit.parameters, data_of(fit, of), direction), c);
     return true;
   }
 
@@ -369,7 +378,8 @@ struct SensitivityCalculator::Fits {
     fitter.set_data(data);
     if (v.empty() || !(v[poi] > 0.0)) return 0.0;
     const double sigma = std::sqrt(v[poi]);
-    const LogpdfCurvature curvature = templates.logpdf_curvature(fit.parameters, of, v);
+    const LogpdfCurvature curvature =
+        templates.logpdf_curvature(fit.parameters, data_of(fit, of), v);
     add_inputs(0.5 / sigma, curvature.inputs, c);
     theta.assign(model.n_parameters(), 0.0);
     add(theta, 0.5 / sigma, curvature.parameters);
@@ -442,9 +452,11 @@ struct SensitivityCalculator::Fits {
   }
 
   void add_asimov_statistic(double weight, const Asimov& asimov, const AsimovTest& test,
-                            Cotangents& c) const {
+                            Cotangents& c) {
+    if (weight == 0.0) return;
     add_twice_nll(weight, test.fit, asimov.data, c);
-    add_twice_nll(-weight, asimov.truth, asimov.data, c);
+    // Of its own data the truth is an ordinary minimum.
+    add_inputs(2.0 * weight, templates.logpdf(asimov.truth.parameters, asimov.data), c);
   }
 
   /// Everything about the observed CLs at one mu.
@@ -488,6 +500,7 @@ struct SensitivityCalculator::Fits {
     const Asimov& background = asimov(0.0);
     FitResult free = background.truth;
     free.fixed[poi] = free.at_bound[poi] = false;
+    free.empty_bins.clear();  // of the data; in the Asimov data those bins have events
     std::vector<double> unit(model.n_parameters(), 0.0);
     unit[poi] = 1.0;
     fitter.set_data(background.data);

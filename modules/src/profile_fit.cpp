@@ -83,14 +83,19 @@ ProfileFit profile_fit(const Likelihood& likelihood, const Templates& templates,
   const Tensor free = free_parameters(fit.result).to(data.device());
   // The parameters are a leaf of their own here: the step puts the dependence on everything else.
   const Tensor optimum = to_tensor(fit.result.parameters).to(data.device()).requires_grad_(true);
+  // Where the likelihood ends, the fit is an ordinary minimum of almost the same data.
+  const Numbers stationary = stationary_data(model, values, fit.result);
+  const Tensor counts = fit.result.empty_bins.empty()
+                            ? data
+                            : data + (to_tensor(stationary) - to_tensor(values)).to(data.device());
   const auto log_prob_at = [&](const Tensor& theta) {
-    return likelihood.log_prob(theta, templates, data);
+    return likelihood.log_prob(theta, templates, counts);
   };
   const Tensor nll = -log_prob_at(optimum);
   const Tensor slope = gradient(nll, optimum, true);
   Numbers unused(n), curvature(n * n);
   Evaluator evaluator(model);
-  evaluator.set_data(values);
+  evaluator.set_data(stationary);
   evaluator.logpdf(fit.result.parameters, unused, curvature);
   const auto size = static_cast<std::int64_t>(n);
   const Tensor exact = -to_tensor(curvature).reshape({size, size}).to(data.device());

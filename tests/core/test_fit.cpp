@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <Eigen/Dense>
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -277,18 +278,166 @@ TEST_CASE("a start with negative rates is left behind", "[core][fit]") {
   CHECK_THAT(result.twice_nll, WithinAbs(slalom::fit(model).twice_nll, 1e-9));
 }
 
-TEST_CASE("a fit that ends where the likelihood does says in which bin", "[core][fit]") {
+namespace {
+
+/// A signal that may be negative over a small background with a normsys and a histosys, and, if
+/// asked for, per-bin parameters of both kinds.
+Model negative_signal(const std::vector<double>& observed, bool per_bin) {
+  using slalom::ModifierType;
+  slalom::Workspace w;
+  std::vector<slalom::Modifier> background = {
+      {"n", ModifierType::normsys, {}, {}, 1.3, 0.75, {}},
+      {"h", ModifierType::histosys, {1.2, 0.9, 0.5}, {0.7, 0.5, 0.45}, 1, 1, {}}};
+  std::vector<slalom::Modifier> other = {{"m", ModifierType::normsys, {}, {}, 1.2, 0.8, {}}};
+  if (per_bin) {
+    background.push_back({"shape", ModifierType::shapesys, {}, {}, 1, 1, {0.3, 0.2, 0.2}});
+    other.push_back({"stat", ModifierType::staterror, {}, {}, 1, 1, {0.05, 0.04, 0.03}});
+  }
+  w.channels = {{"c",
+                 {{"s", {1.5, 2.0, 0.5}, {{"mu", ModifierType::normfactor, {}, {}, 1, 1, {}}}},
+                  {"b", {0.9, 0.7, 0.5}, background},
+                  {"o", {0.2, 0.15, 0.1}, other}}}};
+  w.observations = {{"c", observed}};
+  slalom::ParameterConfig mu;
+  mu.name = "mu";
+  mu.bounds = {{-10.0, 10.0}};
+  w.measurements = {{"m", "mu", {mu}}};
+  return Model(make_model_spec(w));
+}
+
+/// Checks in all parameters that no bin is negative, that the gradient of the Lagrangian is zero
+/// and that its multipliers push inwards.
+void check_constrained_minimum(const Model& model, const FitResult& result) {
+  REQUIRE(result.converged());
+  REQUIRE(!result.empty_bins.empty());
+  const std::vector<double> data = model.spec().data();
+  const std::vector<double> rates = model.expected_data(result.parameters, false);
+  for (const double rate : rates) CHECK(rate > 0.0);
+  for (const slalom::EmptyBin& empty : result.empty_bins) {
+    CHECK(data[empty.bin] == 0.0);
+    CHECK(rates[empty.bin] < 1e-8);
+    CHECK(empty.force > 0.0);
+  }
+  CHECK_THAT(-2.0 * model.logpdf(result.parameters, data), WithinAbs(result.twice_nll, 1e-10));
+  slalom::Evaluator evaluator(model);
+  evaluator.set_data(slalom::stationary_data(model, data, result));
+  std::vector<double> gradient(model.n_parameters());
+  evaluator.logpdf(result.parameters, gradient);
+  for (std::size_t i = 0; i < gradient.size(); ++i) {
+    INFO(model.spec().parameters[i].name);
+    if (!result.fixed[i] && !result.at_bound[i]) CHECK_THAT(gradient[i], WithinAbs(0.0, 1e-6));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("a best fit where the likelihood ends is found and says so", "[core][fit]") {
   const std::string path = SLALOM_SOURCE_DIR "/workflows/examples/h4l/workspace.json";
   slalom::ModelSpec spec =
       slalom::make_model_spec(slalom::parse_workspace(slalom::read_json(path)));
   // No events where the signal is: the best signal is as negative as the background allows.
   for (std::size_t bin = 16; bin < 20; ++bin) spec.observed[bin] = 0.0;
-  CHECK(slalom::fit(Model(spec)).converged());
-  spec.parameters[*spec.poi].lower = -10.0;
-  const FitResult result = slalom::fit(Model(spec));
-  CHECK(result.status == slalom::FitStatus::stalled);
+  CHECK(slalom::fit(Model(spec)).empty_bins.empty());
+  const std::size_t poi = *spec.poi;
+  spec.parameters[poi].lower = -10.0;
+  const Model model(spec);
+  const FitResult result = slalom::fit(model);
+  check_constrained_minimum(model, result);
+  CHECK(result.empty_bins.size() == 1);
+  CHECK(result.empty_bins.front().bin == 18);
   CHECK(result.message.find("no events are expected in bin 18 of channel 'four_leptons'") !=
         std::string::npos);
+  // The multiplier is what -log L gains per event, and with it the best fit is stationary.
+  std::vector<double> gradient(model.n_parameters());
+  slalom::Evaluator(model).logpdf(result.parameters, gradient);
+  const std::vector<slalom::SampleSpec>& samples = spec.channels[0].samples;
+  const auto found = std::find_if(samples.begin(), samples.end(),
+                                  [](const auto& sample) { return sample.name == "hzz_mH125"; });
+  const double signal = found->nominal[18];
+  CHECK_THAT(result.empty_bins.front().force, WithinRel(-gradient[poi] / signal, 1e-6));
+  const double mu = result.parameters[poi];
+  CHECK(slalom::fit(model, with_poi_at(model, mu + 1e-3)).twice_nll > result.twice_nll);
+  CHECK(slalom::fit(model, with_poi_at(model, mu - 1e-3)).status == slalom::FitStatus::infeasible);
+}
+
+TEST_CASE("no point of a fine grid is below a best fit where the likelihood ends", "[core][fit]") {
+  for (const std::vector<double>& observed : {std::vector<double>{0, 0, 1}, {1, 0, 0}, {0, 0, 0}}) {
+    const Model whole = negative_signal(observed, false);
+    // The other two are held so that the plane can be scanned.
+    slalom::ModelSpec spec = whole.spec();
+    for (const char* name : {"h", "m"}) spec.parameters[*spec.find(name)].fixed = true;
+    const Model model(spec);
+    const FitResult result = slalom::fit(model);
+    check_constrained_minimum(model, result);
+    const std::size_t mu = *spec.poi, n = *spec.find("n");
+    const std::vector<double> data = spec.data();
+    std::vector<double> point = result.parameters;
+    double lowest = HUGE_VAL;
+    for (int i = 0; i <= 600; ++i) {
+      for (int j = 0; j <= 600; ++j) {
+        point[n] = -4.0 + i * 0.01;
+        point[mu] = -1.5 + j * 0.004;
+        const double value = -2.0 * model.logpdf(point, data);
+        if (value < lowest) lowest = value;
+      }
+    }
+    INFO(observed[0] << " " << observed[1] << " " << observed[2]);
+    CHECK(result.twice_nll < lowest + 1e-8);
+    CHECK(result.twice_nll > lowest - 0.02);
+  }
+}
+
+TEST_CASE("a best fit where the likelihood ends meets the conditions with per-bin parameters",
+          "[core][fit]") {
+  int found = 0;
+  for (double first : {0.0, 1.0, 2.0}) {
+    for (double second : {0.0, 1.0}) {
+      for (double third : {0.0, 1.0, 4.0}) {
+        INFO(first << " " << second << " " << third);
+        const Model model = negative_signal({first, second, third}, true);
+        const FitResult result = slalom::fit(model);
+        CHECK(result.converged());
+        if (result.empty_bins.empty()) continue;
+        check_constrained_minimum(model, result);
+        ++found;
+      }
+    }
+  }
+  CHECK(found > 5);
+}
+
+TEST_CASE("uncertainties where the likelihood ends are those along its end", "[core][fit]") {
+  const Model whole = negative_signal({0.0, 0.0, 1.0}, false);
+  slalom::ModelSpec spec = whole.spec();
+  for (const char* name : {"h", "m"}) spec.parameters[*spec.find(name)].fixed = true;
+  const Model model(spec);
+  Fitter fitter(model);
+  const FitResult result = fitter.fit();
+  check_constrained_minimum(model, result);
+  REQUIRE(result.empty_bins.size() == 1);
+  const std::size_t mu = *spec.poi, n = *spec.find("n"), bin = result.empty_bins.front().bin;
+  const std::vector<double> data = spec.data();
+  // -log L along the curve on which the rate of that bin stays as it is.
+  const auto on_curve = [&](double alpha) {
+    std::vector<double> point = result.parameters;
+    point[n] = alpha;
+    point[mu] = 0.0;
+    const double rest = model.expected_data(point, false)[bin];
+    point[mu] = (model.expected_data(result.parameters, false)[bin] - rest) / 2.0;
+    return point;
+  };
+  const double at = result.parameters[n], h = 1e-3;
+  const auto nll = [&](double alpha) { return -model.logpdf(on_curve(alpha), data); };
+  const double second = (nll(at + h) - 2.0 * nll(at) + nll(at - h)) / (h * h);
+  const std::vector<double> errors = fitter.errors(result);
+  CHECK_THAT(errors[n], WithinRel(1.0 / std::sqrt(second), 1e-4));
+  const double slope = (on_curve(at + h)[mu] - on_curve(at - h)[mu]) / (2.0 * h);
+  CHECK_THAT(errors[mu], WithinRel(errors[n] * std::abs(slope), 1e-4));
+  const slalom::Covariance covariance = fitter.covariance(result);
+  REQUIRE(covariance.valid);
+  CHECK_THAT(covariance.errors[mu], WithinRel(errors[mu], 1e-9));
+  // Held at the same place, the other is as uncertain as ever.
+  CHECK(slalom::fit(model, with_poi_at(model, result.parameters[mu])).converged());
 }
 
 TEST_CASE("a parameter without any effect does no harm", "[core][fit]") {

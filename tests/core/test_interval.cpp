@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "slalom/core/interval.hpp"
+#include "slalom/core/json.hpp"
 #include "support/catch.hpp"
 #include "support/data.hpp"
 #include "support/models.hpp"
@@ -105,4 +107,36 @@ TEST_CASE("scans and intervals refuse what makes no sense", "[core][interval]") 
   CHECK_THROWS_AS(minos(fitter, best, 9), slalom::Error);
   CHECK_THROWS_AS(minos(fitter, best, 0, {}, 0.0), slalom::Error);
   CHECK_THROWS_AS(profile_scan(fitter, 9, {1.0}), slalom::Error);
+}
+
+TEST_CASE("an interval stops where the likelihood ends", "[core][interval]") {
+  const std::string path = SLALOM_SOURCE_DIR "/workflows/examples/h4l/workspace.json";
+  slalom::ModelSpec spec =
+      slalom::make_model_spec(slalom::parse_workspace(slalom::read_json(path)));
+  const std::size_t mu = *spec.poi;
+  spec.parameters[mu].lower = -10.0;
+  for (std::size_t bin = 16; bin < 20; ++bin) spec.observed[bin] = 0.0;
+  // No signal is more negative than this; the largest bin of the signal has no events.
+  double background = 0.0, signal = 0.0;
+  for (const slalom::SampleSpec& sample : spec.channels[0].samples) {
+    (sample.name == "hzz_mH125" ? signal : background) += sample.nominal[18];
+  }
+  const double end = -background / signal;
+  for (const double events : {0.0, 4.0}) {  // the best fit is there, or near it
+    INFO(events);
+    spec.observed[17] = events;
+    const Model model(spec);
+    Fitter fitter(model);
+    const FitResult best = fitter.fit();
+    REQUIRE(best.converged());
+    CHECK(best.empty_bins.empty() == (events > 0.0));
+    const Interval interval = minos(fitter, best, mu);
+    CHECK(interval.lower.converged);
+    CHECK(interval.lower.at_bound);
+    CHECK_THAT(interval.lower.value, WithinAbs(end, 1e-6));
+    CHECK(interval.upper.converged);
+    FitOptions options;
+    options.fixed = {{mu, interval.upper.value}};
+    CHECK_THAT(fitter.fit(options).twice_nll - best.twice_nll, WithinAbs(1.0, 1e-6));
+  }
 }

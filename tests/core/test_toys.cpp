@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "slalom/core/hypotest.hpp"
+#include "slalom/core/json.hpp"
 #include "slalom/core/toys.hpp"
 #include "support/catch.hpp"
 #include "support/data.hpp"
@@ -173,4 +175,26 @@ TEST_CASE("toys whose fits fail are counted", "[core][toys]") {
   CHECK(test.signal.failed > 0);
   CHECK(test.signal_samples.size() == 50 - test.signal.failed);
   CHECK(test.message.find("did not converge; they are left out") != std::string::npos);
+}
+
+TEST_CASE("toys whose best fit is where the likelihood ends do not fail", "[core][toys]") {
+  const std::string path = SLALOM_SOURCE_DIR "/workflows/examples/h4l/workspace.json";
+  slalom::ModelSpec spec =
+      slalom::make_model_spec(slalom::parse_workspace(slalom::read_json(path)));
+  const std::size_t poi = *spec.poi;
+  spec.parameters[poi].lower = -10.0;
+  const Model model(spec);
+  std::vector<double> truth = spec.initial();
+  truth[poi] = 0.0;
+  Fitter fitter(model);
+  int at_end = 0;
+  for (std::uint64_t i = 0; i < 2000; ++i) {
+    RandomStream random(5, i);
+    fitter.set_data(throw_toy(model, truth, random));
+    const slalom::FitResult fit = slalom::fit_toy(fitter, truth);
+    CAPTURE(i);
+    REQUIRE(fit.converged());
+    at_end += fit.empty_bins.empty() ? 0 : 1;
+  }
+  CHECK(at_end > 200);
 }

@@ -526,6 +526,7 @@ EngineState::EngineState(const Engine& e, bool second_order) : engine(e) {
   };
   const Request requests[] = {{&arrays.n, bins},
                               {&arrays.shared_centre, m.ld},
+                              {&arrays.edge_force, bins},
                               {&arrays.local_centre, local},
                               {&arrays.local_sigma2, local},
                               {&arrays.local_weight, local},

@@ -133,6 +133,11 @@ struct StateArrays {
   double* local_centre;   ///< auxiliary data of local parameters
   double constant;        ///< parameter-free part of -log L
 
+  // --- the end of the likelihood, where a bin without events has no rate either
+  double* edge_force;     ///< multiplier of "the rate is not below edge_rate" [bins padded]
+  double edge_stiffness;  ///< of its augmented Lagrangian; 0: the likelihood as it is
+  double edge_rate;       ///< smallest rate of a bin without events, if edge_stiffness > 0
+
   // --- local parameters: constraint and bounds for this fit
   double* local_sigma2;  ///< Gaussian: sigma^2; Poisson: tau
   double* local_weight;  ///< Gaussian: 1/sigma^2, 0 for padding; Poisson: tau

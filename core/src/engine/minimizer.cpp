@@ -302,6 +302,14 @@ double Minimizer::predicted_decrease(double fraction) const {
   return -fraction * (linear + fraction * quadratic);
 }
 
+/// Whether the trial that was not feasible has a negative rate in a bin without events.
+bool Minimizer::beyond_edge() const {
+  for (std::size_t b = 0; b < m_.n_bins_padded; ++b) {
+    if (s_.arrays.n[b] == 0.0 && s_.arrays.rate[b] < 0.0) return true;
+  }
+  return false;
+}
+
 /// Looks for a point that is better than the current one, raising the damping until there is one.
 /// False if there is none. `rounding` is set where only rounding stands in the way.
 bool Minimizer::try_steps(Level next, double* damping, bool* rounding) {
@@ -326,6 +334,7 @@ bool Minimizer::try_steps(Level next, double* damping, bool* rounding) {
       // After a rejection the value alone decides before derivatives are worth their time.
       feasible = evaluate(trial_, !rejected && fraction == 1.0 ? level : Level::value);
       if (feasible) break;
+      if (beyond_edge() && ++beyond_edge_ > most_beyond_edge) return false;
     }
     const double predicted = predicted_decrease(fraction);
     const double actual = f_ - s_.arrays.nll;
@@ -619,6 +628,7 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
   double damping = 0.0;
   bool chord = reuse;
   shrinkage_ = 0.3;
+  beyond_edge_ = 0;
   FitStatus status = FitStatus::converged;
   for (int iteration = 0;; ++iteration) {
     settle_kinks(level);
@@ -668,7 +678,7 @@ void Minimizer::run(const std::vector<double>& start, LocalMinimum& result) {
       break;
     }
     // A step with the expected information may fail where one with the Hessian succeeds.
-    if (!exact_ && evaluate(x_, Level::hessian)) {
+    if (!exact_ && !at_edge() && evaluate(x_, Level::hessian)) {
       accept(Level::hessian);
       damping = 0.0;
       continue;

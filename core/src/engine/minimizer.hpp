@@ -87,6 +87,11 @@ class Minimizer {
   /// If not null: a run that will not end below this minimum is given up (status stalled).
   const LocalMinimum* known = nullptr;
 
+  /// A run is given up (status stalled) after so many trials with a negative rate in a bin without
+  /// events: it crawls along the end of the likelihood.
+  static constexpr int k_beyond_edge = 60;
+  int most_beyond_edge = k_beyond_edge;
+
   /// Minimises from `start` [n_shared], which must lie inside the bounds.
   void run(const std::vector<double>& start, LocalMinimum& result);
 
@@ -108,6 +113,12 @@ class Minimizer {
   /// Newton step of all others. False if p did not float, or if -log L there is expected to rise as
   /// it must around a single minimum.
   bool promising_start(std::size_t p, double target, std::vector<double>& start);
+
+  /// Whether the last run ended with this parameter held at 0 by a kink.
+  bool at_kink(std::size_t i) const { return at_kink_[i] != 0; }
+
+  /// Whether the last run was given up at the end of the likelihood.
+  bool at_edge() const { return beyond_edge_ > most_beyond_edge; }
 
   /// Counted over all runs until reset.
   int iterations = 0;
@@ -131,6 +142,7 @@ class Minimizer {
   bool prove_minimum();
   bool hopeless() const;
   bool try_steps(Level next, double* damping, bool* rounding);
+  bool beyond_edge() const;
   void solve_corrected(std::span<double> b);
   bool factor_covers() const;
   bool chord_step(double* predicted);
@@ -175,6 +187,7 @@ class Minimizer {
   std::size_t column_of_ = 0;  ///< parameter whose column of the inverse is in eigen_, or n_
   double f_ = 0.0;
   double last_decrease_ = 0.0;
+  int beyond_edge_ = 0;  ///< trials of this run with a negative rate in a bin without events
   double step_damping_ = 0.0;
   bool clipped_ = false;   ///< step_ was shortened by a bound
   bool exact_ = false;     ///< hessian_ is the exact one

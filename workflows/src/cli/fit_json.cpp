@@ -39,6 +39,23 @@ OrderedJson parameters_json(const FitReport& report) {
   return object;
 }
 
+/// Bins whose rate the end of the likelihood holds at zero.
+OrderedJson empty_bins_json(const FitReport& report) {
+  OrderedJson array = OrderedJson::array();
+  for (const EmptyBin& empty : report.result.empty_bins) {
+    for (const ChannelSpec& channel : report.spec().channels) {
+      if (empty.bin < channel.first_bin || empty.bin >= channel.first_bin + channel.n_bins)
+        continue;
+      OrderedJson object;
+      append(object, "channel", channel.name);
+      append(object, "bin", empty.bin - channel.first_bin);
+      append(object, "force", finite(empty.force, channel.name));
+      array.push_back(std::move(object));
+    }
+  }
+  return array;
+}
+
 OrderedJson goodness_json(const GoodnessOfFit& goodness) {
   OrderedJson object;
   append(object, "statistic", number_or_null(goodness.statistic));
@@ -112,6 +129,7 @@ OrderedJson fit_json(const FitReport& report) {
   if (report.covariance.valid && !report.covariance.matrix.empty()) {
     append(document, "correlation", correlation_json(report));
   }
+  if (!result.empty_bins.empty()) append(document, "empty_bins", empty_bins_json(report));
   if (report.goodness) append(document, "goodness_of_fit", goodness_json(*report.goodness));
   append(document, "iterations", result.iterations);
   append(document, "evaluations", result.evaluations);

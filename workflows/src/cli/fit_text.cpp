@@ -148,7 +148,8 @@ std::string summary(const FitReport& report, bool colour) {
   const ModelSpec& spec = report.spec();
   const auto held =
       static_cast<std::size_t>(std::count(result.fixed.begin(), result.fixed.end(), true));
-  const std::string status = result.converged() ? "converged" : "NOT CONVERGED: " + result.message;
+  const std::string status =
+      result.converged() ? result.message : "NOT CONVERGED: " + result.message;
   const bool alarm = colour && !result.converged();
   Table table("ll");
   table.row(

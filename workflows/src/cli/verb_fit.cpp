@@ -154,6 +154,9 @@ void warn_about(Command& command, const FitReport& report) {
   if (!report.result.converged()) {
     command.note({"the fit did not converge: " + report.result.message, "fit"});
   }
+  if (report.result.converged() && !report.result.empty_bins.empty()) {
+    command.note({"the fit " + report.result.message, "fit"});
+  }
   if (!report.covariance.valid) {
     command.note({"the Hessian is not positive definite: there are no uncertainties", "fit"});
   }

@@ -49,6 +49,13 @@ struct FitOptions {
   bool warm_start = false;
 };
 
+/// A bin without events whose rate is none at a best fit: the likelihood has its end there, where a
+/// negative signal takes all of the background away, and would rise beyond it.
+struct EmptyBin {
+  std::size_t bin = 0;  ///< in the main data
+  double force = 0.0;   ///< Lagrange multiplier: what -log L would gain per event below zero
+};
+
 /// The outcome of a fit. `parameters` is the best point seen, whatever the status.
 struct FitResult {
   FitStatus status = FitStatus::infeasible;  ///< look at it before using anything else
@@ -60,6 +67,7 @@ struct FitResult {
   double kkt_residual = 0.0;                 ///< largest scaled component of the projected gradient
   double edm = 0.0;                          ///< estimated distance to the minimum in -log L
   double smallest_eigenvalue = 0.0;          ///< of the Hessian scaled to unit diagonal, free ones
+  std::vector<EmptyBin> empty_bins;          ///< bins whose rate is held at (almost) zero
   int iterations = 0;                        ///< of all starts together
   int evaluations = 0;                       ///< of the likelihood, with or without derivatives
   int starts = 0;                            ///< starting points tried
@@ -115,6 +123,12 @@ class Fitter {
   friend struct detail::FitAccess;
   std::unique_ptr<detail::FitState> state_;
 };
+
+/// Data [B + A] of which a fit to `data` is an ordinary minimum. Bins where the likelihood ends get
+/// `force * rate` events (less than 1e-9) in place of none, whose logarithm pushes as the end does:
+/// derivatives of log L at the fit are then those of its Lagrangian, to 1e-9.
+std::vector<double> stationary_data(const Model& model, std::span<const double> data,
+                                    const FitResult& fit);
 
 /// Fits `model` to its observed data. See Fitter::fit.
 FitResult fit(const Model& model, const FitOptions& options = {});
