@@ -178,8 +178,8 @@ std::string inferences_section(const Json& result, const std::string& poi,
             pictures.figure(fmt::format("profile_{}", index), [&] { return picture(plot); });
     const ProfilePlot other = profiles(fits, "θ", "theta_profile");
     if (!other.curves.empty()) {
-      text += pictures.figure(fmt::format("theta_profile_{}", index),
-                              [&] { return picture(other); });
+      text +=
+          pictures.figure(fmt::format("theta_profile_{}", index), [&] { return picture(other); });
     }
     text += contours(fits, poi, fmt::format("contour_{}", index), pictures);
   }

@@ -9,6 +9,7 @@
 #include "cli/report/page.hpp"
 #include "cli/text.hpp"
 #include "experiment/inference_report.hpp"
+#include "experiment/learning_report.hpp"
 #include "experiment/run_files.hpp"
 #include "experiment/templates_plot.hpp"
 #include "slalom/core/version.hpp"
