@@ -77,6 +77,35 @@ TEST_CASE("a finished run has its page, which can be made again",
   CHECK(shell(folder, "report run -o page.txt") == 2);
 }
 
+TEST_CASE("the page of a network that knows its nuisance parameter",
+          "[workflows][experiment_report][inference]") {
+  const TemporaryFolder folder;
+  const std::string place = folder.path("run");
+  const Json document = with(
+      small_learning("parameterised"),
+      {"evaluation.auc=[-0.5, 0]", "evaluation.at=[0.5]", "evaluation.fit=false",
+       R"(inferences=[{"name": "one & <1>", "observable": "score", "toys": 3,
+          "parameters": [{"name": "z", "prior": 0.5, "grid": [-0.8, -0.4, 0, 0.4, 0.8]}]},
+         {"name": "pair", "observable": "frozen", "binning": "equal_signal", "slope_bins": 3,
+          "parameters": [{"name": "z", "grid": [-0.8, -0.4, 0, 0.4, 0.8]}]}])"});
+  REQUIRE(run_in_directory(read_experiment(document), place).has_value());
+  CHECK(write_experiment_report(place).empty() == has_gnuplot());
+  const Xml page = read_xml(text_of(place + "/report.html"));
+  INFO(page.error);
+  REQUIRE(page.error.empty());
+  for (const char* section : {"learning", "inferences"}) CHECK(page.ids.contains(section));
+  for (const char* words : {"one & <1>", "pair", "Half-width", "Coverage of 68.27 %",
+                            "Area under the curve", "Templates of pair"}) {
+    INFO(words);
+    CHECK(page.contains(words));
+  }
+  if (!has_gnuplot()) return;
+  for (const char* name : {"profile_1", "contour_1", "templates_pair"}) {
+    INFO(name);
+    CHECK(read_xml(text_of(place + "/plots/" + name + ".svg")).elements.contains("svg"));
+  }
+}
+
 TEST_CASE("a page of a run that has not ended", "[workflows][experiment_report]") {
   const TemporaryFolder folder;
   RunHooks stop;
