@@ -600,29 +600,58 @@ LocalBlock local_block(const EngineState& state, const ChannelLayout& c, std::si
   return block;
 }
 
-/// Evaluates the Hessian at a result and inverts it in blocks.
-BlockInverse invert(EngineState& state, const FitResult& result) {
+/// Evaluates the Hessian at a result. At the end of the likelihood it is that of stationary_data(),
+/// in which the events that stand for the force hold the rates as springs do; or, if `stiffness` is
+/// not 0, that of the Lagrangian with springs of this stiffness.
+bool evaluate_hessian(EngineState& state, const FitResult& result, double stiffness) {
+  detail::StateArrays& st = state.arrays;
+  state.set_parameters(result.parameters);
+  if (result.empty_bins.empty()) return state.evaluate(Mode::full, Level::hessian);
+  const std::vector<std::size_t> bins = detail::padded_bins(state.engine, result.empty_bins);
+  state.engine.kernels->rates(state.engine.arrays, st);
+  std::fill_n(st.edge_force, state.engine.arrays.n_bins_padded, 0.0);
+  st.edge_rate = 0.0;
+  st.edge_stiffness = stiffness;
+  std::vector<double> counts;
+  for (std::size_t i = 0; i < bins.size(); ++i) {
+    const double force = result.empty_bins[i].force;
+    st.edge_force[bins[i]] = force + stiffness * st.rate[bins[i]];
+    counts.push_back(st.n[bins[i]]);
+    if (stiffness == 0.0) st.n[bins[i]] = force * st.rate[bins[i]];
+  }
+  const bool finite = state.evaluate(Mode::full, Level::hessian);
+  for (std::size_t i = 0; i < bins.size(); ++i) st.n[bins[i]] = counts[i];
+  st.edge_stiffness = 0.0;
+  return finite;
+}
+
+/// The softest of the springs of stationary_data().
+double softest_spring(EngineState& state, const FitResult& result) {
+  state.set_parameters(result.parameters);
+  state.engine.kernels->rates(state.engine.arrays, state.arrays);
+  const std::vector<std::size_t> bins = detail::padded_bins(state.engine, result.empty_bins);
+  double softest = HUGE_VAL;
+  for (std::size_t i = 0; i < bins.size(); ++i) {
+    softest = std::min(softest, result.empty_bins[i].force / state.arrays.rate[bins[i]]);
+  }
+  return softest;
+}
+
+/// Evaluates the Hessian at a result and inverts it in blocks, without the parameters in `held`.
+BlockInverse invert(EngineState& state, const FitResult& result, const std::vector<bool>& held = {},
+                    double stiffness = 0.0) {
   BlockInverse inverse;
   const Engine& engine = state.engine;
   const detail::StateArrays& st = state.arrays;
   const std::size_t n = engine.spec.parameters.size();
   if (result.parameters.size() != n) return inverse;
   state.need_coupling();
-  state.set_parameters(result.parameters);
-  // At the end of the likelihood a force holds the rate: as few events have the same effect.
-  const auto bins = detail::padded_bins(engine, result.empty_bins);
-  if (!bins.empty()) engine.kernels->rates(engine.arrays, state.arrays);
-  std::vector<double> counts;
-  for (std::size_t i = 0; i < bins.size(); ++i) {
-    counts.push_back(st.n[bins[i]]);
-    st.n[bins[i]] = result.empty_bins[i].force * st.rate[bins[i]];
-  }
-  const bool finite = state.evaluate(Mode::full, Level::hessian);
-  for (std::size_t i = 0; i < bins.size(); ++i) st.n[bins[i]] = counts[i];
-  if (!finite) return inverse;
+  if (!evaluate_hessian(state, result, stiffness)) return inverse;
   const std::size_t ld = engine.arrays.ld;
   std::vector<bool> is_free(n);
-  for (std::size_t i = 0; i < n; ++i) is_free[i] = !result.fixed[i] && !result.at_bound[i];
+  for (std::size_t i = 0; i < n; ++i) {
+    is_free[i] = !result.fixed[i] && !result.at_bound[i] && (held.empty() || !held[i]);
+  }
   std::vector<std::size_t> places;
   for (std::size_t i = 0; i < engine.shared.size(); ++i) {
     // A parameter without any effect has no uncertainty to speak of.
@@ -673,11 +702,9 @@ BlockInverse invert(EngineState& state, const FitResult& result) {
   return inverse;
 }
 
-}  // namespace
-
-std::vector<double> Fitter::errors(const FitResult& result) {
-  std::vector<double> errors(state_->model.n_parameters(), 0.0);
-  const BlockInverse inverse = invert(state_->state, result);
+/// Square roots of the diagonal of an inverse; 0 for what is not in it.
+std::vector<double> errors_of(const BlockInverse& inverse, std::size_t n) {
+  std::vector<double> errors(n, 0.0);
   if (!inverse.valid) return errors;
   const auto ns = static_cast<Eigen::Index>(inverse.shared.size());
   Matrix half = Matrix::Identity(ns, ns);
@@ -697,10 +724,31 @@ std::vector<double> Fitter::errors(const FitResult& result) {
   return errors;
 }
 
+/// Parameters that the end of the likelihood holds: their variance is that of its springs. Empty if
+/// it holds none.
+std::vector<bool> held_at_end(EngineState& state, const FitResult& result) {
+  if (result.empty_bins.empty()) return {};
+  const std::size_t n = state.engine.spec.parameters.size();
+  const double softer = 0.25 * softest_spring(state, result);
+  const std::vector<double> soft = errors_of(invert(state, result, {}, softer), n);
+  const std::vector<double> stiff = errors_of(invert(state, result), n);
+  std::vector<bool> held(n);
+  for (std::size_t i = 0; i < n; ++i) held[i] = stiff[i] < 0.7 * soft[i];
+  return held;
+}
+
+}  // namespace
+
+std::vector<double> Fitter::errors(const FitResult& result) {
+  EngineState& state = state_->state;
+  return errors_of(invert(state, result, held_at_end(state, result)), state_->model.n_parameters());
+}
+
 Covariance Fitter::covariance(const FitResult& result) {
   Covariance covariance;
   covariance.errors.assign(state_->model.n_parameters(), 0.0);
-  const BlockInverse inverse = invert(state_->state, result);
+  EngineState& state = state_->state;
+  const BlockInverse inverse = invert(state, result, held_at_end(state, result));
   if (!inverse.valid) return covariance;
   const auto ns = static_cast<Eigen::Index>(inverse.shared.size());
   const auto nl = static_cast<Eigen::Index>(inverse.local.size());

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "json_scanner.hpp"
 #include "place.hpp"
 #include "slalom/core/error.hpp"
 #include "text.hpp"
@@ -143,7 +144,9 @@ class DocumentBuilder {
 
   bool open(Json::value_t type) {
     if (levels_.size() >= max_depth) fail_depth();
+    constexpr std::size_t usual = 4;
     Json* container = add(type);
+    if (type == Json::value_t::array) container->get_ref<Json::array_t&>().reserve(usual);
     levels_.push_back({container});
     return true;
   }
@@ -208,16 +211,41 @@ class DocumentBuilder {
 
 }  // namespace
 
-Json parse_json(std::string_view text, const std::string& source) {
-  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
-  if (text.substr(0, byte_order_mark.size()) == byte_order_mark) {
-    text.remove_prefix(byte_order_mark.size());
-  }
+namespace {
+
+Json parse(std::string_view text, const std::string& source) {
   DocumentBuilder builder(text, source);
   // Pointers rather than string_view iterators: the parser then takes its fast contiguous path.
   const char* begin = text.empty() ? "" : text.data();
   Json::sax_parse(begin, begin + text.size(), &builder);
   return builder.take();
+}
+
+// Whether so much of a text is white space, by a look at its beginning, that it is faster to take
+// that out first: the parser reads byte by byte. A large text is not worth the memory of a copy.
+bool worth_packing(std::string_view text) {
+  constexpr std::size_t least = 1 << 10, most = 8 << 20, sample = 1 << 10;
+  if (text.size() < least || text.size() > most) return false;
+  const auto spaces = std::count_if(text.begin(), text.begin() + sample,
+                                    [](char c) { return c == ' ' || c == '\n' || c == '\t'; });
+  return spaces > static_cast<std::ptrdiff_t>(sample / 4);
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& source) {
+  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
+  if (text.substr(0, byte_order_mark.size()) == byte_order_mark) {
+    text.remove_prefix(byte_order_mark.size());
+  }
+  if (worth_packing(text)) {
+    try {
+      return parse(detail::without_space(text), source);
+    } catch (const Error&) {
+      // The text as it is says where the error is.
+    }
+  }
+  return parse(text, source);
 }
 
 Json read_json(const std::filesystem::path& path) {

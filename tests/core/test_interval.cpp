@@ -130,6 +130,7 @@ TEST_CASE("an interval stops where the likelihood ends", "[core][interval]") {
     const FitResult best = fitter.fit();
     REQUIRE(best.converged());
     CHECK(best.empty_bins.empty() == (events > 0.0));
+    CHECK((fitter.errors(best)[mu] == 0.0) == (events == 0.0));
     const Interval interval = minos(fitter, best, mu);
     CHECK(interval.lower.converged);
     CHECK(interval.lower.at_bound);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -310,4 +311,31 @@ TEST_CASE("errors in a file have its name, line and column", "[core][json]") {
   slalom::write_text(path, "{\n  \"a\": tru\n}");
   check_fails(ErrorKind::json, path.string() + ":2:8", "invalid literal",
               [&] { slalom::read_json(path); });
+}
+
+TEST_CASE("white space changes neither values nor errors", "[core][json]") {
+  // Long enough for the text to be packed before it is parsed.
+  Json document = parse_json(awkward);
+  for (int i = 0; i < 300; ++i) document["list"].push_back({{"number", i + 0.5}, {"s", " a  b\n"}});
+  const std::string text = document.dump(4);
+  CHECK(parse_json(text) == document);
+  CHECK(parse_json("\n  \n" + text + "\n\n") == document);
+  // Tokens that nothing but white space separates stay apart, and errors are where they were.
+  const std::size_t at = text.find("250.5");
+  const auto line =
+      1 + std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n');
+  for (const char* two : {"250 .5", "2 50.5", "true false", "tr ue", "- 1"}) {
+    INFO(two);
+    std::string changed = text;
+    changed.replace(at, 5, two);
+    const auto error = slalom::test::error_of([&] { parse_json(changed); });
+    REQUIRE(error.has_value());
+    CHECK(error->kind() == ErrorKind::json);
+    CHECK(error->where().find(":" + std::to_string(line) + ":") != std::string::npos);
+  }
+  std::string twice = text;
+  const std::string key = "\"number\": 250.5";
+  twice.replace(twice.find(key), key.size(), "\"s\": 1");
+  check_fails(ErrorKind::json, "file#/list/250/s", "duplicate key 's'",
+              [&] { parse_json(twice, "file"); });
 }

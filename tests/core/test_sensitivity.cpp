@@ -554,6 +554,41 @@ TEST_CASE("more published likelihoods in random directions", "[core][sensitivity
   }
 }
 
+TEST_CASE("derivatives where the likelihood ends are those along its end", "[core][sensitivity]") {
+  slalom::Workspace w;
+  w.channels = {{"c",
+                 {{"s", {1.5, 2.0, 0.5}, {{"mu", ModifierType::normfactor, {}, {}, 1, 1, {}}}},
+                  {"b",
+                   {0.9, 0.7, 0.5},
+                   {{"n", ModifierType::normsys, {}, {}, 1.3, 0.75, {}},
+                    {"h", ModifierType::histosys, {1.2, 0.9, 0.5}, {0.7, 0.5, 0.45}, 1, 1, {}},
+                    {"stat", ModifierType::staterror, {}, {}, 1, 1, {0.2, 0.15, 0.1}}}}}}};
+  w.observations = {{"c", {0.0, 0.0, 1.0}}};
+  slalom::ParameterConfig mu;
+  mu.name = "mu";
+  mu.bounds = {{-10.0, 10.0}};
+  w.measurements = {{"m", "mu", {mu}}};
+  const Model model(make_model_spec(w));
+  REQUIRE_FALSE(slalom::fit(model).empty_bins.empty());
+  SensitivityOptions options;
+  options.fit.tolerance = 1e-11;
+  options.statistic = slalom::TestStatistic::q;  // sees the best fit, however negative
+  SensitivityCalculator calculator(model, options);
+  // An empty bin stays empty: data have no derivatives there.
+  std::vector<double> direction = random_direction(model, 3);
+  for (std::size_t i = 0; i < direction.size(); ++i) {
+    if (calculator.templates().inputs()[i].kind == InputKind::observed) direction[i] = 0.0;
+  }
+  for (const auto& [name, figure] : figures()) {
+    if (name != "best_fit" && name != "log_cls" && name != "upper_limit") continue;
+    INFO(name);
+    const Sensitivity s = figure(calculator);
+    REQUIRE(s.converged);
+    const double expected = difference(model, options, direction, figure, 1e-3);
+    CHECK_THAT(along(s, direction), WithinRel(expected, 1e-5));
+  }
+}
+
 TEST_CASE("what cannot be had says why", "[core][sensitivity]") {
   const Model model = slalom::test::uncorrelated_background({12.0}, {50.0}, {3.0}, {51.0});
   SensitivityOptions options;
