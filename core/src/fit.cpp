@@ -18,7 +18,6 @@ namespace slalom {
 using detail::ChannelLayout;
 using detail::Engine;
 using detail::EngineState;
-using detail::k_no_parameter;
 using detail::Level;
 using detail::LocalMinimum;
 using detail::Minimizer;

@@ -128,6 +128,39 @@ TEST_CASE("fit finds a minimum and says why", "[workflows][verbs_model]") {
   CHECK_FALSE(contains(table.out, "\033["));
 }
 
+TEST_CASE("a fit where the likelihood ends names the bins", "[workflows][verbs_model]") {
+  // The signal may be negative, and no events were seen where it is alone.
+  const std::string workspace = R"({"channels": [{"name": "SR", "samples": [
+      {"name": "s", "data": [3.0, 1.0],
+       "modifiers": [{"name": "mu", "type": "normfactor", "data": null}]},
+      {"name": "b", "data": [50.0, 0.0],
+       "modifiers": [{"name": "n", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}]}]}],
+    "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [
+      {"name": "mu", "bounds": [[-5, 10]]}]}}],
+    "observations": [{"name": "SR", "data": [45, 0]}], "version": "1.0.0"})";
+  const Outcome fit = run({"fit", "-", "--json", "--minos", "mu"}, workspace);
+  CHECK(fit.code == slalom::exit_success);
+  const auto result = fit.json();
+  CHECK(result.at("converged") == true);
+  const auto& bins = result.at("empty_bins");
+  REQUIRE(bins.size() == 1);
+  CHECK(bins.at(0).at("channel") == "SR");
+  CHECK(bins.at(0).at("bin") == 1);
+  CHECK(bins.at(0).at("force").get<double>() > 0.0);
+  CHECK_FALSE(result.at("warnings").empty());
+  const auto& mu = result.at("parameters").at("mu");
+  CHECK_THAT(mu.at("value").get<double>(), WithinAbs(0.0, 1e-8));
+  CHECK(mu.at("minos_at_bound").at(0) == true);
+  CHECK(mu.at("minos_converged") == true);
+  CHECK(contains(run({"fit", "-"}, workspace).out, "no events are expected in bin 1"));
+  for (const char* verb : {"cls", "limit", "discovery"}) {
+    INFO(verb);
+    const Outcome asimov = run({verb, "-", "--json", "--asimov", "0"}, workspace);
+    const bool discovery = std::string(verb) == "discovery";  // its Asimov data exclude mu = 0
+    CHECK(asimov.code == (discovery ? slalom::exit_not_converged : slalom::exit_success));
+  }
+}
+
 TEST_CASE("fit holds what it is told to hold", "[workflows][verbs_model]") {
   const auto held = run({"fit", "-", "--json", "--fix", "mu=0", "--fix", "statistics[0]=1.1"})
                         .json()
