@@ -62,6 +62,8 @@ Regression regression(const Tensor& x, const Tensor& sign, const Tensor& w, doub
 
 }  // namespace
 
+Tensor PlattCalibration::operator()(const Tensor& logit) const { return logit * slope + offset; }
+
 PlattCalibration platt_calibration(const Tensor& logit, const Tensor& labels,
                                    const Tensor& weights) {
   constexpr int k_iterations = 100;

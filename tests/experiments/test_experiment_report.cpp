@@ -81,10 +81,10 @@ TEST_CASE("the page of a network that knows its nuisance parameter",
           "[workflows][experiment_report][inference]") {
   const TemporaryFolder folder;
   const std::string place = folder.path("run");
-  const Json document = with(
-      small_learning("parameterised"),
-      {"evaluation.auc=[-0.5, 0]", "evaluation.at=[0.5]", "evaluation.fit=false",
-       R"(inferences=[{"name": "one & <1>", "observable": "score", "toys": 3,
+  const Json document =
+      with(small_learning("parameterised"),
+           {"evaluation.auc=[-0.5, 0]", "evaluation.at=[0.5]", "evaluation.fit=false",
+            R"(inferences=[{"name": "one & <1>", "observable": "score", "toys": 3,
           "parameters": [{"name": "z", "prior": 0.5, "grid": [-0.8, -0.4, 0, 0.4, 0.8]}]},
          {"name": "pair", "observable": "frozen", "binning": "equal_signal", "slope_bins": 3,
           "parameters": [{"name": "z", "grid": [-0.8, -0.4, 0, 0.4, 0.8]}]}])"});

@@ -407,6 +407,7 @@ std::string page_of(const Files& files, cli::Pictures& pictures) {
   std::string sections =
       summary_section(files) + guards_section(files) + training_section(files, pictures) +
       templates_section(files, pictures) + nuisances_section(files) +
+      experiment::learning_section(files.result, files.options.model.poi) +
       experiment::inferences_section(files.result, files.options.model.poi, pictures) +
       workspace_sections(files, pictures) + document_section(files);
   sections += provenance_section(files, pictures.failure());

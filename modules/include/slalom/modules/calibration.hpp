@@ -18,7 +18,7 @@ struct PlattCalibration {
   double slope = 1.0;   ///< of the logit
   double offset = 0.0;  ///< added
   /// Calibrated logits, of any shape; differentiable.
-  Tensor operator()(const Tensor& logit) const { return logit * slope + offset; }
+  Tensor operator()(const Tensor& logit) const;
 };
 
 /// The maximum-likelihood fit of slope and offset: logistic regression of the labels on the logit
