@@ -19,7 +19,7 @@ namespace slalom::bench {
 namespace {
 
 MorphedLikelihood likelihood(MorphingKind kind) {
-  using namespace slalom::test;  // NOLINT
+  using namespace slalom::test;  // NOLINT(google-build-using-namespace): of one function
   const Observable observable{0.25 * k_pi, quantile_edges(10, 1.0), quantile_edges(6, 0.0)};
   MorphedChannel channel;
   channel.samples = samples_of(observable, even_points(0.0, 0.5 * k_pi, 20), kind);

@@ -13,6 +13,7 @@
 #include "experiment/learning.hpp"
 #include "experiment/stages.hpp"
 #include "experiment/state.hpp"
+#include "experiment/to_vector.hpp"
 #include "slalom/core/fit.hpp"
 #include "slalom/core/interval.hpp"
 #include "slalom/core/model.hpp"
@@ -20,18 +21,14 @@
 
 namespace slalom {
 
+using experiment::to_vector;
+
 namespace {
 
 /// Guards of the result.
 constexpr double k_few_entries = 20.0;
 constexpr double k_over_constrained = 0.2;
 constexpr double k_soft_hard = 0.05;
-
-std::vector<double> to_vector(const Tensor& tensor) {
-  const Tensor flat = tensor.detach().to(at::kCPU, at::kDouble).contiguous().flatten();
-  const auto* first = flat.data_ptr<double>();
-  return {first, first + flat.numel()};
-}
 
 std::vector<std::vector<double>> to_rows(const Tensor& matrix) {
   std::vector<std::vector<double>> rows;

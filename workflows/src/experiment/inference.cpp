@@ -14,6 +14,7 @@
 
 #include "experiment/data.hpp"
 #include "experiment/inference_channel.hpp"
+#include "experiment/to_vector.hpp"
 #include "slalom/core/random.hpp"
 #include "slalom/modules/calibration.hpp"
 
@@ -26,11 +27,6 @@ constexpr double k_morphing_error = 0.2;    // of a bin, with a point left out
 constexpr int k_freezes = 5;                // until the best fit stays where the network is
 constexpr std::int64_t k_slope_bins = 6;    // of the fit that says where to freeze
 constexpr std::uint32_t k_family = 0x1F38;  // random numbers beside those of events
-
-std::vector<double> to_vector(const Tensor& tensor) {
-  const Tensor flat = tensor.to(at::kCPU, at::kDouble).contiguous().flatten();
-  return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
-}
 
 /// Evenly spaced values, ends included.
 std::vector<double> range(double low, double high, std::size_t n) {

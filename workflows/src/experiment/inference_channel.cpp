@@ -13,6 +13,7 @@
 
 #include "experiment/bootstrap.hpp"
 #include "experiment/data.hpp"
+#include "experiment/to_vector.hpp"
 #include "slalom/core/random.hpp"
 #include "slalom/modules/binning.hpp"
 
@@ -23,11 +24,6 @@ namespace {
 constexpr std::uint32_t k_toy_family = 0x1F37;
 
 Tensor scalar_theta(double theta) { return at::full({1}, theta, at::kDouble); }
-
-std::vector<double> to_vector(const Tensor& tensor) {
-  const Tensor flat = tensor.to(at::kCPU, at::kDouble).contiguous();
-  return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
-}
 
 }  // namespace
 
