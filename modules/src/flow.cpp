@@ -12,9 +12,12 @@
 #include <numbers>
 #include <ostream>
 #include <string>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
 #include <utility>
 
 #include "check.hpp"
+#include "flow_kernel.hpp"
 #include "slalom/core/random.hpp"
 #include "spline.hpp"
 #include "to_tensor.hpp"
@@ -51,18 +54,127 @@ Tensor initial_weights(std::int64_t out, std::int64_t in, const FlowOptions& opt
   return to_tensor(values).to(type_of(options)).reshape({out, in});
 }
 
-/// Whether a pair of layers tells a feature from others by a bit of its number: any two features
-/// are told apart within log2(features) pairs. No matter of the seed, so that weights of any seed
-/// fit.
-bool is_first(std::int64_t feature, std::int64_t pair, std::int64_t features) {
-  std::int64_t bits = 1;
-  while ((std::int64_t{1} << bits) < features) ++bits;
-  return (feature >> (bits - 1 - pair % bits)) % 2 == 0;
-}
-
 Tensor columns(const Tensor& x, const std::vector<std::int64_t>& places) {
   return x.index_select(1, to_tensor(places).to(x.device()));
 }
+
+/// All layers as tensor operations. \param weights of all steps of all layers, weight and bias
+FlowImpl::Image graph(const FlowOptions& options, const Tensor& events, const Tensor& condition,
+                      const std::vector<Tensor>& all_weights, bool backwards) {
+  const std::int64_t n = events.size(0);
+  const auto steps = static_cast<std::size_t>(options.hidden_layers) + 1;
+  Tensor x = events, log_det = at::zeros({n}, events.options());
+  for (std::int64_t k = 0; k < options.layers; ++k) {
+    const std::int64_t number = backwards ? options.layers - 1 - k : k;
+    const detail::FlowSplit split = detail::flow_split(options.features, number);
+    std::vector<Tensor> weights, biases;
+    for (std::size_t step = 0; step < steps; ++step) {
+      const std::size_t place = 2 * (static_cast<std::size_t>(number) * steps + step);
+      weights.push_back(all_weights[place]);
+      biases.push_back(all_weights[place + 1]);
+    }
+    const Tensor kept = columns(x, split.kept), old = columns(x, split.changed);
+    const Tensor raw = mlp(condition.defined() ? at::cat({kept, condition}, 1) : kept, weights,
+                           biases, options.activation);
+    const auto d = static_cast<std::int64_t>(split.changed.size());
+    Tensor changed;
+    if (options.kind == FlowKind::affine) {
+      const double limit = options.scale_limit;
+      const Tensor s = at::tanh(raw.slice(1, 0, d) * (1.0 / limit)) * limit,
+                   t = raw.slice(1, d, 2 * d);
+      changed = backwards ? (old - t) * at::exp(-s) : old * at::exp(s) + t;
+      log_det = backwards ? log_det - s.sum(1) : log_det + s.sum(1);
+    } else {
+      const detail::SplineImage image = detail::spline(old, raw.view({n, d, numbers_of(options)}),
+                                                       options.bins, options.tail_bound, backwards);
+      changed = image.value;
+      log_det = log_det + image.log_slope.sum(1);
+    }
+    std::vector<std::int64_t> places(static_cast<std::size_t>(options.features));
+    std::int64_t place = 0;
+    for (const auto* features : {&split.kept, &split.changed}) {
+      for (const std::int64_t feature : *features) {
+        places[static_cast<std::size_t>(feature)] = place++;
+      }
+    }
+    x = columns(at::cat({kept, changed}, 1), places);
+  }
+  return {x, log_det};
+}
+
+/// log_det - |z|^2 / 2.
+Tensor graph_log_prob(const FlowOptions& options, const Tensor& x, const Tensor& condition,
+                      const std::vector<Tensor>& weights) {
+  const FlowImpl::Image image = graph(options, x, condition, weights, false);
+  return image.log_det - 0.5 * (image.value * image.value).sum(1);
+}
+
+/// The same by the kernel, with its gradient. Inputs: x, the condition if there is one, weights.
+class KernelLogProb : public torch::autograd::Function<KernelLogProb> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* context, at::TensorList inputs,
+                        const FlowOptions& options) {
+    context->save_for_backward(inputs.vec());
+    auto& saved = context->saved_data;
+    saved["features"] = options.features;
+    saved["conditions"] = options.conditions;
+    saved["layers"] = options.layers;
+    saved["hidden_layers"] = options.hidden_layers;
+    saved["activation"] = static_cast<std::int64_t>(options.activation);
+    saved["scale_limit"] = options.scale_limit;
+    saved["float64"] = options.float64;
+    const Parts parts = split(options, inputs.vec());
+    return detail::flow_log_prob(options, parts.x, parts.condition, parts.weights);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& cotangents) {
+    auto& saved = context->saved_data;
+    const FlowOptions options{.features = saved["features"].toInt(),
+                              .conditions = saved["conditions"].toInt(),
+                              .layers = saved["layers"].toInt(),
+                              .hidden_layers = saved["hidden_layers"].toInt(),
+                              .scale_limit = saved["scale_limit"].toDouble(),
+                              .activation = static_cast<Activation>(saved["activation"].toInt()),
+                              .float64 = saved["float64"].toBool()};
+    const torch::autograd::variable_list inputs = context->get_saved_variables();
+    const Parts parts = split(options, inputs);
+    torch::autograd::variable_list result;
+    if (at::GradMode::is_enabled()) {
+      // To be differentiated again: that is left to the graph.
+      const Tensor value = graph_log_prob(options, parts.x, parts.condition, parts.weights);
+      torch::autograd::variable_list wanted;
+      for (const Tensor& input : inputs) {
+        if (input.requires_grad()) wanted.push_back(input);
+      }
+      auto slopes = torch::autograd::grad({value}, wanted, {cotangents[0]}, true, true, true);
+      auto next = slopes.begin();
+      for (const Tensor& input : inputs) {
+        result.push_back(input.requires_grad() ? *next++ : Tensor());
+      }
+    } else {
+      detail::FlowGradients slopes = detail::flow_gradients(
+          options, parts.x, parts.condition, parts.weights, cotangents[0].contiguous());
+      result.push_back(slopes.x);
+      if (slopes.condition.defined()) result.push_back(slopes.condition);
+      result.insert(result.end(), slopes.weights.begin(), slopes.weights.end());
+    }
+    result.emplace_back();  // of the options
+    return result;
+  }
+
+ private:
+  struct Parts {
+    Tensor x, condition;
+    std::vector<Tensor> weights;
+  };
+  static Parts split(const FlowOptions& options, const std::vector<Tensor>& inputs) {
+    const bool conditional = options.conditions > 0;
+    return {inputs.front(),
+            conditional ? inputs[1] : Tensor(),
+            {inputs.begin() + (conditional ? 2 : 1), inputs.end()}};
+  }
+};
 
 }  // namespace
 
@@ -74,37 +186,28 @@ FlowImpl::FlowImpl(FlowOptions options) : options_(options) {
   require(options_.kind == FlowKind::affine ||
               (options_.bins > 0 && options_.bins <= 500 && options_.tail_bound > 0.0),
           "a spline needs 1 to 500 bins and a positive bound", k_where);
-  for (std::int64_t layer = 0; layer < options_.layers; ++layer) {
-    layers_.push_back(make_layer(layer));
-  }
+  for (std::int64_t layer = 0; layer < options_.layers; ++layer) add_layer(layer);
 }
 
-FlowImpl::Layer FlowImpl::make_layer(std::int64_t number) {
-  Layer layer;
-  for (std::int64_t feature = 0; feature < options_.features; ++feature) {
-    // A single feature is changed by all layers.
-    const bool changes = options_.features == 1 ||
-                         is_first(feature, number / 2, options_.features) == (number % 2 == 1);
-    (changes ? layer.changed : layer.kept).push_back(feature);
-  }
+void FlowImpl::add_layer(std::int64_t number) {
+  const detail::FlowSplit split = detail::flow_split(options_.features, number);
   const std::string name = "layer" + std::to_string(number);
-  auto in = static_cast<std::int64_t>(layer.kept.size()) + options_.conditions;
+  auto in = static_cast<std::int64_t>(split.kept.size()) + options_.conditions;
   for (std::int64_t k = 0; k <= options_.hidden_layers; ++k) {
     const bool last = k == options_.hidden_layers;
     const std::int64_t out =
-        last ? static_cast<std::int64_t>(layer.changed.size()) * numbers_of(options_)
+        last ? static_cast<std::int64_t>(split.changed.size()) * numbers_of(options_)
              : options_.hidden;
     // The last one starts at 0: the identity.
     const Tensor weights =
         last ? at::zeros({out, in}, type_of(options_))
              : initial_weights(out, in, options_, number * (options_.hidden_layers + 1) + k);
     const std::string end = std::to_string(k);
-    layer.weights.push_back(register_parameter(name + "_weight" + end, weights));
-    layer.biases.push_back(
+    weights_.push_back(register_parameter(name + "_weight" + end, weights));
+    weights_.push_back(
         register_parameter(name + "_bias" + end, at::zeros({out}, type_of(options_))));
     in = out;
   }
-  return layer;
 }
 
 void FlowImpl::check(const Tensor& x, const Tensor& condition) const {
@@ -126,40 +229,14 @@ void FlowImpl::check(const Tensor& x, const Tensor& condition) const {
 
 FlowImpl::Image FlowImpl::through(const Tensor& events, const Tensor& conditions, bool backwards) {
   check(events, conditions);
-  Tensor x = events.to(type_of(options_));
-  const Tensor condition = conditions.defined() ? conditions.to(x.scalar_type()) : conditions;
-  Tensor log_det = at::zeros({x.size(0)}, x.options());
-  for (std::size_t k = 0; k < layers_.size(); ++k) {
-    const Layer& layer = layers_[backwards ? layers_.size() - 1 - k : k];
-    const Tensor kept = columns(x, layer.kept), old = columns(x, layer.changed);
-    const Tensor inputs = condition.defined() ? at::cat({kept, condition}, 1) : kept;
-    const Tensor raw = mlp(inputs, layer.weights, layer.biases, options_.activation);
-    const auto d = static_cast<std::int64_t>(layer.changed.size());
-    Tensor changed;
-    if (options_.kind == FlowKind::affine) {
-      const double limit = options_.scale_limit;
-      const Tensor s = at::tanh(raw.slice(1, 0, d) * (1.0 / limit)) * limit,
-                   t = raw.slice(1, d, 2 * d);
-      changed = backwards ? (old - t) * at::exp(-s) : old * at::exp(s) + t;
-      log_det = backwards ? log_det - s.sum(1) : log_det + s.sum(1);
-    } else {
-      const detail::SplineImage image =
-          detail::spline(old, raw.view({x.size(0), d, numbers_of(options_)}), options_.bins,
-                         options_.tail_bound, backwards);
-      changed = image.value;
-      log_det = log_det + image.log_slope.sum(1);
-    }
-    std::vector<std::int64_t> places(static_cast<std::size_t>(options_.features));
-    for (std::size_t i = 0; i < layer.kept.size(); ++i) {
-      places[static_cast<std::size_t>(layer.kept[i])] = static_cast<std::int64_t>(i);
-    }
-    for (std::size_t i = 0; i < layer.changed.size(); ++i) {
-      places[static_cast<std::size_t>(layer.changed[i])] =
-          static_cast<std::int64_t>(layer.kept.size() + i);
-    }
-    x = columns(at::cat({kept, changed}, 1), places);
+  const Tensor x = events.to(type_of(options_)).contiguous();
+  const Tensor condition =
+      conditions.defined() ? conditions.to(x.scalar_type()).contiguous() : conditions;
+  if (at::GradMode::is_enabled() || !detail::has_flow_kernel(options_, x)) {
+    return graph(options_, x, condition, weights_, backwards);
   }
-  return {x, log_det};
+  const detail::FlowValues image = detail::flow_values(options_, x, condition, weights_, backwards);
+  return {image.value, image.log_det};
 }
 
 FlowImpl::Image FlowImpl::forward(const Tensor& x, const Tensor& condition) {
@@ -170,11 +247,23 @@ FlowImpl::Image FlowImpl::inverse(const Tensor& z, const Tensor& condition) {
   return through(z, condition, true);
 }
 
-Tensor FlowImpl::log_prob(const Tensor& x, const Tensor& condition) {
-  const Image image = forward(x, condition);
+Tensor FlowImpl::log_prob(const Tensor& events, const Tensor& conditions) {
+  check(events, conditions);
+  const Tensor x = events.to(type_of(options_)).contiguous();
+  const Tensor condition =
+      conditions.defined() ? conditions.to(x.scalar_type()).contiguous() : conditions;
   const double constant =
       0.5 * static_cast<double>(options_.features) * std::log(2.0 * std::numbers::pi);
-  return image.log_det - 0.5 * (image.value * image.value).sum(1) - constant;
+  if (!detail::has_flow_kernel(options_, x)) {
+    return graph_log_prob(options_, x, condition, weights_) - constant;
+  }
+  if (!at::GradMode::is_enabled()) {
+    return detail::flow_log_prob(options_, x, condition, weights_).sub_(constant);
+  }
+  std::vector<Tensor> inputs{x};
+  if (condition.defined()) inputs.push_back(condition);
+  inputs.insert(inputs.end(), weights_.begin(), weights_.end());
+  return KernelLogProb::apply(at::TensorList(inputs), options_) - constant;
 }
 
 Tensor FlowImpl::sample(std::int64_t n, const Tensor& condition, std::uint64_t seed) {
@@ -184,9 +273,9 @@ Tensor FlowImpl::sample(std::int64_t n, const Tensor& condition, std::uint64_t s
   return inverse(z.to(device), condition).value;
 }
 
-const std::vector<std::int64_t>& FlowImpl::changed(std::int64_t layer) const {
+std::vector<std::int64_t> FlowImpl::changed(std::int64_t layer) const {
   require(layer >= 0 && layer < options_.layers, "no layer " + std::to_string(layer), k_where);
-  return layers_[static_cast<std::size_t>(layer)].changed;
+  return detail::flow_split(options_.features, layer).changed;
 }
 
 void FlowImpl::pretty_print(std::ostream& stream) const {

@@ -287,7 +287,22 @@ TEST_CASE("a flow is the same with and without a graph", "[modules][flow]") {
       options.hidden = 37;  // no multiple of anything
       Flow flow = random_flow(options, 0.1);
       const Tensor x = normals(1003, 4), c = normals(1003, 1, 2);
-      const Tensor with = flow->log_prob(x, c).detach();
+      const Tensor log_p = flow->log_prob(x, c), with = log_p.detach();
+      // Differentiable again, the gradient is made of tensor operations, otherwise by the kernel.
+      std::vector<Tensor> inputs = flow->parameters();
+      const Tensor y = x.clone().requires_grad_(true), d = c.clone().requires_grad_(true);
+      inputs.push_back(y);
+      inputs.push_back(d);
+      const Tensor sum = (flow->log_prob(y, d) * normals(1003, 1, 3).squeeze(1)).sum();
+      const auto once = slalom::gradients(sum, inputs),
+                 again = slalom::gradients(
+                     (flow->log_prob(y, d) * normals(1003, 1, 3).squeeze(1)).sum(), inputs, true);
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        const double size = again[i].abs().max().item<double>();
+        CHECK(distance(once[i], again[i]) < (float64 ? 1e-11 : 1e-4) * (1.0 + size));
+        CHECK_FALSE(once[i].requires_grad());
+      }
+      CHECK(again[0].requires_grad());
       const auto image = flow->forward(x, c);
       const at::NoGradGuard no_graph;
       const double tolerance = float64 ? 1e-11 : 2e-4;
@@ -322,8 +337,8 @@ TEST_CASE("every feature is changed, and changes others", "[modules][flow]") {
     Flow flow(FlowOptions{.features = f, .layers = 6});
     std::set<std::pair<std::int64_t, std::int64_t>> apart;
     for (std::int64_t pair = 0; pair < 3; ++pair) {
-      const auto& first = flow->changed(2 * pair);
-      const auto& second = flow->changed(2 * pair + 1);
+      const auto first = flow->changed(2 * pair);
+      const auto second = flow->changed(2 * pair + 1);
       std::set<std::int64_t> all(first.begin(), first.end());
       all.insert(second.begin(), second.end());
       CHECK(all.size() == static_cast<std::size_t>(f));

@@ -59,24 +59,20 @@ class FlowImpl : public DensityImpl {
   Image forward(const Tensor& x, const Tensor& condition = {});
   /// From the normal distribution to events, with log |det dx/dz|.
   Image inverse(const Tensor& z, const Tensor& condition = {});
-  /// Which features layer l changes.
-  const std::vector<std::int64_t>& changed(std::int64_t layer) const;
+  /// Which features a layer changes. \throws Error (usage) for a layer that is not
+  std::vector<std::int64_t> changed(std::int64_t layer) const;
   /// As given.
   const FlowOptions& options() const { return options_; }
   /// One line for people.
   void pretty_print(std::ostream& stream) const override;
 
  private:
-  struct Layer {
-    std::vector<std::int64_t> kept, changed;  // features
-    std::vector<Tensor> weights, biases;      // of the network
-  };
   void check(const Tensor& x, const Tensor& condition) const;
-  Layer make_layer(std::int64_t number);
+  void add_layer(std::int64_t number);
   Image through(const Tensor& x, const Tensor& condition, bool backwards);
 
   FlowOptions options_;
-  std::vector<Layer> layers_;
+  std::vector<Tensor> weights_;  // of all layers, weight and bias of each step of their networks
 };
 /// Handle of a FlowImpl; copies share it.
 TORCH_MODULE(Flow);
