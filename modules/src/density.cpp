@@ -67,6 +67,11 @@ Tensor DensityImpl::losses(const Tensor& x, const Tensor& condition, std::uint64
   return -log_prob(x, condition);
 }
 
+Tensor DensityImpl::total_loss(const Tensor& x, const Tensor& condition, const Tensor& weights,
+                               std::uint64_t seed) {
+  return (losses(x, condition, seed) * weights).sum();
+}
+
 DensityTarget DensityImpl::target(const Tensor& x, const Tensor& condition) {
   return {this, x, condition};
 }

@@ -236,8 +236,8 @@ class Training {
       const Sample part = batch.slice(chunk * n / chunks, (chunk + 1) * n / chunks);
       RandomStream random(options_.seed, static_cast<std::uint64_t>(step * chunks + chunk),
                           k_loss_family);
-      const Tensor values = density_.losses(part.x, part.condition, random.bits());
-      const Tensor loss = (values * part.weights).sum() / static_cast<double>(n);
+      const Tensor loss = density_.total_loss(part.x, part.condition, part.weights, random.bits()) /
+                          static_cast<double>(n);
       std::vector<Tensor> pieces;
       for (const Tensor& piece :
            torch::autograd::grad({loss}, flat_.parameters(), {}, false, false, false)) {
@@ -284,8 +284,8 @@ class Training {
       const at::NoGradGuard no_graph_here;
       const Sample part = validation_.slice(chunk * n / chunks, (chunk + 1) * n / chunks);
       RandomStream random(options_.seed, static_cast<std::uint64_t>(chunk), k_validation_family);
-      const Tensor values = density_.losses(part.x, part.condition, random.bits());
-      sums[static_cast<std::size_t>(chunk)] = (values * part.weights).sum().item<double>();
+      sums[static_cast<std::size_t>(chunk)] =
+          density_.total_loss(part.x, part.condition, part.weights, random.bits()).item<double>();
     });
     if (kept.defined()) flat_.values.copy_(kept);
     return std::accumulate(sums.begin(), sums.end(), 0.0) /

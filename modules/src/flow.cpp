@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/dot.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/tanh.h>
 #include <ATen/ops/zeros.h>
@@ -109,70 +110,130 @@ Tensor graph_log_prob(const FlowOptions& options, const Tensor& x, const Tensor&
   return image.log_det - 0.5 * (image.value * image.value).sum(1);
 }
 
-/// The same by the kernel, with its gradient. Inputs: x, the condition if there is one, weights.
+/// Tensors of a call: x, the condition if there is one, weights; and back.
+struct Parts {
+  Tensor x, condition;
+  std::vector<Tensor> weights;
+
+  static Parts of(const FlowOptions& options, const std::vector<Tensor>& inputs) {
+    const bool conditional = options.conditions > 0;
+    return {inputs.front(),
+            conditional ? inputs[1] : Tensor(),
+            {inputs.begin() + (conditional ? 2 : 1), inputs.end()}};
+  }
+  std::vector<Tensor> all() const {
+    std::vector<Tensor> inputs{x};
+    if (condition.defined()) inputs.push_back(condition);
+    inputs.insert(inputs.end(), weights.begin(), weights.end());
+    return inputs;
+  }
+};
+
+void save_options(const FlowOptions& options, torch::autograd::AutogradContext* context) {
+  auto& saved = context->saved_data;
+  saved["features"] = options.features;
+  saved["conditions"] = options.conditions;
+  saved["layers"] = options.layers;
+  saved["hidden_layers"] = options.hidden_layers;
+  saved["activation"] = static_cast<std::int64_t>(options.activation);
+  saved["scale_limit"] = options.scale_limit;
+  saved["float64"] = options.float64;
+}
+
+FlowOptions saved_options(torch::autograd::AutogradContext* context) {
+  auto& saved = context->saved_data;
+  return {.features = saved["features"].toInt(),
+          .conditions = saved["conditions"].toInt(),
+          .layers = saved["layers"].toInt(),
+          .hidden_layers = saved["hidden_layers"].toInt(),
+          .scale_limit = saved["scale_limit"].toDouble(),
+          .activation = static_cast<Activation>(saved["activation"].toInt()),
+          .float64 = saved["float64"].toBool()};
+}
+
+/// Slopes of all inputs by tensor operations, to be differentiated again. \param cotangent [n]
+torch::autograd::variable_list graph_slopes(const FlowOptions& options,
+                                            const torch::autograd::variable_list& inputs,
+                                            const Tensor& cotangent) {
+  const Parts parts = Parts::of(options, inputs);
+  const Tensor value = graph_log_prob(options, parts.x, parts.condition, parts.weights);
+  torch::autograd::variable_list wanted, result;
+  for (const Tensor& input : inputs) {
+    if (input.requires_grad()) wanted.push_back(input);
+  }
+  const auto slopes = torch::autograd::grad({value}, wanted, {cotangent}, true, true, true);
+  auto next = slopes.begin();
+  for (const Tensor& input : inputs) result.push_back(input.requires_grad() ? *next++ : Tensor());
+  return result;
+}
+
+torch::autograd::variable_list kernel_slopes(const FlowOptions& options, const Parts& parts,
+                                             const Tensor& cotangent, Tensor& log_prob) {
+  detail::FlowGradients slopes = detail::flow_gradients(options, parts.x, parts.condition,
+                                                        parts.weights, cotangent.contiguous());
+  log_prob = slopes.log_prob;
+  return Parts{slopes.x, slopes.condition, std::move(slopes.weights)}.all();
+}
+
+/// log_det - |z|^2 / 2 by the kernel, with its gradient.
 class KernelLogProb : public torch::autograd::Function<KernelLogProb> {
  public:
   static Tensor forward(torch::autograd::AutogradContext* context, at::TensorList inputs,
                         const FlowOptions& options) {
     context->save_for_backward(inputs.vec());
-    auto& saved = context->saved_data;
-    saved["features"] = options.features;
-    saved["conditions"] = options.conditions;
-    saved["layers"] = options.layers;
-    saved["hidden_layers"] = options.hidden_layers;
-    saved["activation"] = static_cast<std::int64_t>(options.activation);
-    saved["scale_limit"] = options.scale_limit;
-    saved["float64"] = options.float64;
-    const Parts parts = split(options, inputs.vec());
+    save_options(options, context);
+    const Parts parts = Parts::of(options, inputs.vec());
     return detail::flow_log_prob(options, parts.x, parts.condition, parts.weights);
   }
 
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& cotangents) {
-    auto& saved = context->saved_data;
-    const FlowOptions options{.features = saved["features"].toInt(),
-                              .conditions = saved["conditions"].toInt(),
-                              .layers = saved["layers"].toInt(),
-                              .hidden_layers = saved["hidden_layers"].toInt(),
-                              .scale_limit = saved["scale_limit"].toDouble(),
-                              .activation = static_cast<Activation>(saved["activation"].toInt()),
-                              .float64 = saved["float64"].toBool()};
+    const FlowOptions options = saved_options(context);
     const torch::autograd::variable_list inputs = context->get_saved_variables();
-    const Parts parts = split(options, inputs);
-    torch::autograd::variable_list result;
-    if (at::GradMode::is_enabled()) {
-      // To be differentiated again: that is left to the graph.
-      const Tensor value = graph_log_prob(options, parts.x, parts.condition, parts.weights);
-      torch::autograd::variable_list wanted;
-      for (const Tensor& input : inputs) {
-        if (input.requires_grad()) wanted.push_back(input);
-      }
-      auto slopes = torch::autograd::grad({value}, wanted, {cotangents[0]}, true, true, true);
-      auto next = slopes.begin();
-      for (const Tensor& input : inputs) {
-        result.push_back(input.requires_grad() ? *next++ : Tensor());
-      }
-    } else {
-      detail::FlowGradients slopes = detail::flow_gradients(
-          options, parts.x, parts.condition, parts.weights, cotangents[0].contiguous());
-      result.push_back(slopes.x);
-      if (slopes.condition.defined()) result.push_back(slopes.condition);
-      result.insert(result.end(), slopes.weights.begin(), slopes.weights.end());
-    }
+    Tensor log_prob;
+    torch::autograd::variable_list result =
+        at::GradMode::is_enabled()
+            ? graph_slopes(options, inputs, cotangents[0])
+            : kernel_slopes(options, Parts::of(options, inputs), cotangents[0], log_prob);
     result.emplace_back();  // of the options
     return result;
   }
+};
 
- private:
-  struct Parts {
-    Tensor x, condition;
-    std::vector<Tensor> weights;
-  };
-  static Parts split(const FlowOptions& options, const std::vector<Tensor>& inputs) {
-    const bool conditional = options.conditions > 0;
-    return {inputs.front(),
-            conditional ? inputs[1] : Tensor(),
-            {inputs.begin() + (conditional ? 2 : 1), inputs.end()}};
+/// sum_i w_i (log_det - |z|^2 / 2)_i, whose gradient is taken on the way: one pass forward less.
+class KernelTotal : public torch::autograd::Function<KernelTotal> {
+ public:
+  static Tensor forward(torch::autograd::AutogradContext* context, at::TensorList inputs,
+                        const Tensor& event_weights, const FlowOptions& options) {
+    Tensor log_prob;
+    std::vector<Tensor> saved =
+        kernel_slopes(options, Parts::of(options, inputs.vec()), event_weights, log_prob);
+    saved.push_back(log_prob);
+    saved.insert(saved.end(), inputs.begin(), inputs.end());
+    saved.push_back(event_weights);
+    context->save_for_backward(saved);
+    save_options(options, context);
+    return at::dot(log_prob, event_weights);
+  }
+
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& cotangents) {
+    const FlowOptions options = saved_options(context);
+    const torch::autograd::variable_list saved = context->get_saved_variables();
+    const auto count = static_cast<std::ptrdiff_t>(saved.size() / 2 - 1);
+    const torch::autograd::variable_list slopes(saved.begin(), saved.begin() + count),
+        inputs(saved.begin() + count + 1, saved.end() - 1);
+    const Tensor& by = cotangents[0];
+    torch::autograd::variable_list result;
+    if (at::GradMode::is_enabled()) {
+      result = graph_slopes(options, inputs, by * saved.back());
+      result.push_back(by * saved[static_cast<std::size_t>(count)]);
+    } else {
+      for (const Tensor& slope : slopes) result.push_back(slope * by);
+      result.push_back(saved[static_cast<std::size_t>(count)] * by);
+    }
+    result.emplace_back();  // of the options
+    return result;
   }
 };
 
@@ -227,11 +288,13 @@ void FlowImpl::check(const Tensor& x, const Tensor& condition) const {
   }
 }
 
+Tensor FlowImpl::in_type(const Tensor& tensor) const {
+  return tensor.defined() ? tensor.to(type_of(options_)).contiguous() : tensor;
+}
+
 FlowImpl::Image FlowImpl::through(const Tensor& events, const Tensor& conditions, bool backwards) {
   check(events, conditions);
-  const Tensor x = events.to(type_of(options_)).contiguous();
-  const Tensor condition =
-      conditions.defined() ? conditions.to(x.scalar_type()).contiguous() : conditions;
+  const Tensor x = in_type(events), condition = in_type(conditions);
   if (at::GradMode::is_enabled() || !detail::has_flow_kernel(options_, x)) {
     return graph(options_, x, condition, weights_, backwards);
   }
@@ -247,23 +310,33 @@ FlowImpl::Image FlowImpl::inverse(const Tensor& z, const Tensor& condition) {
   return through(z, condition, true);
 }
 
+double FlowImpl::constant() const {
+  return 0.5 * static_cast<double>(options_.features) * std::log(2.0 * std::numbers::pi);
+}
+
 Tensor FlowImpl::log_prob(const Tensor& events, const Tensor& conditions) {
   check(events, conditions);
-  const Tensor x = events.to(type_of(options_)).contiguous();
-  const Tensor condition =
-      conditions.defined() ? conditions.to(x.scalar_type()).contiguous() : conditions;
-  const double constant =
-      0.5 * static_cast<double>(options_.features) * std::log(2.0 * std::numbers::pi);
-  if (!detail::has_flow_kernel(options_, x)) {
-    return graph_log_prob(options_, x, condition, weights_) - constant;
+  const Parts parts{in_type(events), in_type(conditions), weights_};
+  if (!detail::has_flow_kernel(options_, parts.x)) {
+    return graph_log_prob(options_, parts.x, parts.condition, weights_) - constant();
   }
   if (!at::GradMode::is_enabled()) {
-    return detail::flow_log_prob(options_, x, condition, weights_).sub_(constant);
+    return detail::flow_log_prob(options_, parts.x, parts.condition, weights_).sub_(constant());
   }
-  std::vector<Tensor> inputs{x};
-  if (condition.defined()) inputs.push_back(condition);
-  inputs.insert(inputs.end(), weights_.begin(), weights_.end());
-  return KernelLogProb::apply(at::TensorList(inputs), options_) - constant;
+  const std::vector<Tensor> inputs = parts.all();
+  return KernelLogProb::apply(at::TensorList(inputs), options_) - constant();
+}
+
+Tensor FlowImpl::total_loss(const Tensor& events, const Tensor& conditions, const Tensor& weights,
+                            std::uint64_t seed) {
+  check(events, conditions);
+  const Parts parts{in_type(events), in_type(conditions), weights_};
+  if (!at::GradMode::is_enabled() || !detail::has_flow_kernel(options_, parts.x)) {
+    return DensityImpl::total_loss(events, conditions, weights, seed);
+  }
+  const std::vector<Tensor> inputs = parts.all();
+  const Tensor w = in_type(weights);
+  return w.sum() * constant() - KernelTotal::apply(at::TensorList(inputs), w, options_);
 }
 
 Tensor FlowImpl::sample(std::int64_t n, const Tensor& condition, std::uint64_t seed) {

@@ -327,23 +327,30 @@ class Kernel {
   struct Space {
     std::vector<Buffer<T>> inputs, slopes;   // of each step [block, row]
     Buffer<T> raw, first, second;            // [block, widest]
-    Buffer<T> scale, grow;                   // [changed, block]
+    std::vector<Buffer<T>> scale, grow;      // [changed, block], likewise
     std::vector<T> x;                        // [layers + 1, f, block]
     std::vector<T> condition;                // [c, block]
     std::vector<T> log_det;                  // [block]
     std::vector<T> slope_x, slope_c;         // [f, block], [c, block]
     std::vector<Buffer<T>> weights, biases;  // gradients of all steps
+    bool with_gradients = false;
+
+    std::size_t place(std::size_t layer) const { return with_gradients ? layer : 0; }
   };
 
   Space space(bool with_gradients) const {
     Space s;
-    for (Index k = 0; k <= options_.hidden_layers; ++k) {
+    const Index kept_layers = with_gradients ? options_.layers : 1;
+    s.with_gradients = with_gradients;
+    for (Index k = 0; k < kept_layers * (options_.hidden_layers + 1); ++k) {
       s.inputs.emplace_back(k_block * widest_);
-      s.slopes.emplace_back(k_block * widest_);
+      s.slopes.emplace_back(with_gradients ? k_block * widest_ : 0);
     }
     for (Buffer<T>* buffer : {&s.raw, &s.first, &s.second}) *buffer = Buffer<T>(k_block * widest_);
-    s.scale = Buffer<T>(k_block * options_.features);
-    s.grow = Buffer<T>(k_block * options_.features);
+    for (Index k = 0; k < kept_layers; ++k) {
+      s.scale.emplace_back(k_block * options_.features);
+      s.grow.emplace_back(k_block * options_.features);
+    }
     const auto size = [](Index n) { return static_cast<std::size_t>(n * k_block); };
     s.x.resize(size((options_.layers + 1) * options_.features));
     s.condition.resize(size(options_.conditions));
@@ -379,18 +386,19 @@ class Kernel {
     std::fill(s.log_det.begin(), s.log_det.end(), T(0));
     const Index f = options_.features;
     for (Index number = 0; number < options_.layers; ++number) {
-      const LayerOf<T>& layer =
-          layers_[static_cast<std::size_t>(backwards ? options_.layers - 1 - number : number)];
+      const auto which =
+          static_cast<std::size_t>(backwards ? options_.layers - 1 - number : number);
+      const LayerOf<T>& layer = layers_[which];
       const T* x = s.x.data() + number * f * k_block;
       T* z = s.x.data() + (number + 1) * f * k_block;
-      network(layer, x, s, false);
+      network(which, x, s);
       std::copy(x, x + f * k_block, z);
       for (std::size_t k = 0; k < layer.split.changed.size(); ++k) {
         const auto row = static_cast<Index>(k);
         const T* old = x + layer.split.changed[k] * k_block;
         T* changed = z + layer.split.changed[k] * k_block;
-        const T* scale = s.scale.data() + row * k_block;
-        const T* grow = s.grow.data() + row * k_block;
+        const T* scale = s.scale[s.place(which)].data() + row * k_block;
+        const T* grow = s.grow[s.place(which)].data() + row * k_block;
         const T* shift = s.second.data() + row * k_block;
         if (backwards) {
           for (Index i = 0; i < k_block; ++i) {
@@ -419,9 +427,9 @@ class Kernel {
     }
     std::fill(s.slope_c.begin(), s.slope_c.end(), T(0));
     for (Index number = options_.layers; number-- > 0;) {
-      const LayerOf<T>& layer = layers_[static_cast<std::size_t>(number)];
+      const auto which = static_cast<std::size_t>(number);
+      const LayerOf<T>& layer = layers_[which];
       const T* x = s.x.data() + number * f * k_block;
-      network(layer, x, s, true);
       const auto d = static_cast<Index>(layer.split.changed.size());
       const Index row = layer.steps.back().out_row;
       // first: of the network's numbers [block, row].
@@ -431,8 +439,8 @@ class Kernel {
         const Index feature = layer.split.changed[static_cast<std::size_t>(k)];
         T* slope = s.slope_x.data() + feature * k_block;
         const T* old = x + feature * k_block;
-        const T* scale = s.scale.data() + k * k_block;
-        const T* grow = s.grow.data() + k * k_block;
+        const T* scale = s.scale[which].data() + k * k_block;
+        const T* grow = s.grow[which].data() + k * k_block;
         for (Index i = 0; i < k_block; ++i) {
           const T share = scale[i] / limit, by_scale = slope[i] * old[i] * grow[i] + cotangent[i];
           s.first.data()[i * row + k] = by_scale * (T(1) - share * share);
@@ -440,7 +448,7 @@ class Kernel {
           slope[i] *= grow[i];
         }
       }
-      network_backward(layer, static_cast<std::size_t>(number), s);
+      network_backward(which, s);
     }
   }
 
@@ -487,10 +495,11 @@ class Kernel {
   }
 
   /// The network of a layer at x [f, block]: scale and grow [changed, block], and shifts in second.
-  /// \param keep slopes of activations, for a backward pass
-  void network(const LayerOf<T>& layer, const T* x, Space& s, bool keep) const {
+  void network(std::size_t number, const T* x, Space& s) const {
+    const LayerOf<T>& layer = layers_[number];
     const Step<T>& first = layer.steps.front();
-    T* in = s.inputs.front().data();
+    const std::size_t place = s.place(number), start = place * layer.steps.size();
+    T* in = s.inputs[start].data();
     const auto kept = static_cast<Index>(layer.split.kept.size());
     for (Index j = 0; j < first.in; ++j) {
       const T* from = j < kept ? x + layer.split.kept[static_cast<std::size_t>(j)] * k_block
@@ -504,11 +513,11 @@ class Kernel {
     for (std::size_t k = 0; k < layer.steps.size(); ++k) {
       const Step<T>& step = layer.steps[k];
       const bool last = k + 1 == layer.steps.size();
-      T* out = last ? s.raw.data() : s.inputs[k + 1].data();
+      T* out = last ? s.raw.data() : s.inputs[start + k + 1].data();
       leaves_.product({.rows = k_block,
                        .vectors = step.out_row / k_lanes<T>,
                        .depth = step.in,
-                       .a = s.inputs[k].data(),
+                       .a = s.inputs[start + k].data(),
                        .a_row = step.in_row,
                        .a_k = 1,
                        .b = step.forward.data(),
@@ -519,22 +528,23 @@ class Kernel {
                        .add = false});
       if (last) break;
       leaves_.activate(options_.activation, k_block * step.out_row / k_lanes<T>, out,
-                       keep ? s.slopes[k + 1].data() : nullptr);
+                       s.slopes[start + k + 1].data());
     }
     const Index row = layer.steps.back().out_row;
     const auto d = static_cast<Index>(layer.split.changed.size());
     for (Index k = 0; k < d; ++k) {
       for (Index i = 0; i < k_block; ++i) {
-        s.scale.data()[k * k_block + i] = s.raw.data()[i * row + k];
+        s.scale[place].data()[k * k_block + i] = s.raw.data()[i * row + k];
         s.second.data()[k * k_block + i] = s.raw.data()[i * row + d + k];
       }
     }
-    leaves_.scales(d * k_block / k_lanes<T>, static_cast<T>(options_.scale_limit), s.scale.data(),
-                   s.grow.data());
+    leaves_.scales(d * k_block / k_lanes<T>, static_cast<T>(options_.scale_limit),
+                   s.scale[place].data(), s.grow[place].data());
   }
 
   /// From the slopes of its numbers, in s.first.
-  void network_backward(const LayerOf<T>& layer, std::size_t number, Space& s) const {
+  void network_backward(std::size_t number, Space& s) const {
+    const LayerOf<T>& layer = layers_[number];
     static const Buffer<T> ones = [] {
       Buffer<T> buffer(1);
       buffer.data()[0] = T(1);
@@ -546,7 +556,7 @@ class Kernel {
       const Step<T>& step = layer.steps[k];
       const std::size_t place = number * layer.steps.size() + k;
       const Index in_vectors = step.in_row / k_lanes<T>, out_vectors = step.out_row / k_lanes<T>;
-      const T* in = s.inputs[k].data();
+      const T* in = s.inputs[place].data();
       leaves_.product({.rows = 1,
                        .vectors = out_vectors,
                        .depth = k_block,
@@ -584,7 +594,7 @@ class Kernel {
                        .out = next,
                        .out_row = step.in_row,
                        .add = false});
-      if (k > 0) leaves_.multiply(k_block * in_vectors, next, s.slopes[k].data());
+      if (k > 0) leaves_.multiply(k_block * in_vectors, next, s.slopes[place].data());
       std::swap(slope, next);
     }
     const Step<T>& first = layer.steps.front();
@@ -637,11 +647,14 @@ FlowGradients gradients_of(const FlowOptions& options, const Tensor& x, const Te
   const Kernel<T> kernel(options, weights);
   const Index n = x.size(0), f = options.features, blocks = (n + k_block - 1) / k_block,
               chunks = (blocks + k_blocks - 1) / k_blocks;
-  FlowGradients result{
-      at::empty_like(x), condition.defined() ? at::empty_like(condition) : Tensor(), {}};
+  FlowGradients result{at::empty_like(x),
+                       condition.defined() ? at::empty_like(condition) : Tensor(),
+                       {},
+                       at::empty({n}, x.options())};
   const T* from = x.data_ptr<T>();
   const T* c = data_of<T>(condition);
   const T* by = cotangent.data_ptr<T>();
+  T* log_p = result.log_prob.template data_ptr<T>();
   T* slope_x = result.x.template data_ptr<T>();
   T* slope_c = condition.defined() ? result.condition.template data_ptr<T>() : nullptr;
   std::vector<typename Kernel<T>::Space> spaces(static_cast<std::size_t>(chunks));
@@ -657,6 +670,13 @@ FlowGradients gradients_of(const FlowOptions& options, const Tensor& x, const Te
         kernel.take(from, f, first, count, space.x.data());
         kernel.take(c, options.conditions, first, count, space.condition.data());
         kernel.forward(space, false);
+        kernel.give(space.log_det.data(), 1, first, count, log_p);
+        const T* z = space.x.data() + options.layers * f * k_block;
+        for (Index j = 0; j < f; ++j) {
+          for (Index i = 0; i < count; ++i) {
+            log_p[first + i] -= T(0.5) * z[j * k_block + i] * z[j * k_block + i];
+          }
+        }
         kernel.backward(space, here.data());
         kernel.give(space.slope_x.data(), f, first, count, slope_x);
         kernel.give(space.slope_c.data(), options.conditions, first, count, slope_c);

@@ -43,8 +43,9 @@ Tensor flow_log_prob(const FlowOptions& options, const Tensor& x, const Tensor& 
 struct FlowGradients {
   Tensor x, condition;          ///< [n, f], [n, c] or undefined
   std::vector<Tensor> weights;  ///< as given
+  Tensor log_prob;              ///< [n], of the pass forward
 };
-/// \param cotangent [n] of log p; layers are computed anew, nothing of the first pass is kept
+/// \param cotangent [n] of log p; with a pass forward of its own
 FlowGradients flow_gradients(const FlowOptions& options, const Tensor& x, const Tensor& condition,
                              const std::vector<Tensor>& weights, const Tensor& cotangent);
 

@@ -303,6 +303,22 @@ TEST_CASE("a flow is the same with and without a graph", "[modules][flow]") {
         CHECK_FALSE(once[i].requires_grad());
       }
       CHECK(again[0].requires_grad());
+      // And once more for the loss of a training, whose weights may have a gradient too.
+      const Tensor w = normals(1003, 1, 3).squeeze(1).to(float64 ? at::kDouble : at::kFloat);
+      Tensor leaf = w.clone().requires_grad_(true);
+      const Tensor total = flow->total_loss(y, d, leaf, 0);
+      CHECK(std::abs(total.item<double>() + sum.item<double>()) <
+            (float64 ? 1e-9 : 1e-3) * (1.0 + std::abs(sum.item<double>())));
+      inputs.push_back(leaf);
+      for (const bool create_graph : {false, true}) {
+        const auto slopes =
+            slalom::gradients(2.0 * flow->total_loss(y, d, leaf, 0), inputs, create_graph);
+        for (std::size_t i = 0; i + 1 < inputs.size(); ++i) {
+          const double size = again[i].abs().max().item<double>();
+          CHECK(distance(slopes[i], -2.0 * again[i]) < (float64 ? 2e-11 : 2e-4) * (1.0 + size));
+        }
+        CHECK(distance(slopes.back(), -2.0 * with) < (float64 ? 1e-10 : 1e-3));
+      }
       const auto image = flow->forward(x, c);
       const at::NoGradGuard no_graph;
       const double tolerance = float64 ? 1e-11 : 2e-4;

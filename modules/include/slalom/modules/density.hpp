@@ -41,6 +41,9 @@ class DensityImpl : public torch::nn::Module {
   virtual Tensor sample(std::int64_t n, const Tensor& condition, std::uint64_t seed) = 0;
   /// What a training makes small, for each event [n]: -log p here. \param seed of random numbers
   virtual Tensor losses(const Tensor& x, const Tensor& condition, std::uint64_t seed);
+  /// sum of weights [n] times losses(), a scalar: what a training differentiates.
+  virtual Tensor total_loss(const Tensor& x, const Tensor& condition, const Tensor& weights,
+                            std::uint64_t seed);
   /// This density and these events here; a density around another one passes transformed events.
   virtual DensityTarget target(const Tensor& x, const Tensor& condition);
 };

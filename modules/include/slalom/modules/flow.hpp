@@ -50,6 +50,8 @@ class FlowImpl : public DensityImpl {
   explicit FlowImpl(FlowOptions options = {});
   Tensor log_prob(const Tensor& x, const Tensor& condition) override;
   Tensor sample(std::int64_t n, const Tensor& condition, std::uint64_t seed) override;
+  Tensor total_loss(const Tensor& x, const Tensor& condition, const Tensor& weights,
+                    std::uint64_t seed) override;
   /// z of x, with log |det dz/dx|.
   struct Image {
     Tensor value;    ///< [n, f]
@@ -68,6 +70,8 @@ class FlowImpl : public DensityImpl {
 
  private:
   void check(const Tensor& x, const Tensor& condition) const;
+  Tensor in_type(const Tensor& tensor) const;
+  double constant() const;
   void add_layer(std::int64_t number);
   Image through(const Tensor& x, const Tensor& condition, bool backwards);
 
