@@ -362,6 +362,21 @@ TEST_CASE("a trained density is saved and loaded", "[modules][density]") {
   CHECK(two->sample(10, c.slice(0, 0, 10), 1).equal(one->sample(10, c.slice(0, 0, 10), 1)));
 }
 
+TEST_CASE("densities take no events", "[modules][density]") {
+  TransformedDensity flow = toy_flow(1);
+  const Tensor c = Toy::conditions(50, 1), x = Toy::sample(c, 2), none = x.slice(0, 0, 0),
+               no_condition = c.slice(0, 0, 0);
+  flow->fit(x, c);
+  slalom::DensityEnsemble ensemble(
+      std::vector<Density>{as_density(flow.ptr()), as_density(toy_flow(2).ptr())});
+  for (Density density : {as_density(flow.ptr()), as_density(ensemble.ptr())}) {
+    CHECK(density->log_prob(none, no_condition).size(0) == 0);
+    CHECK(density->sample(0, no_condition, 1).sizes() == none.sizes());
+    check_fails(ErrorKind::usage, "density", "conditions [50, 1] expected, found [0, 1]",
+                [&] { density->log_prob(x, no_condition); });
+  }
+}
+
 TEST_CASE("a flow interpolates into a window it has not seen", "[modules][density][slow]") {
   // Trained on |c| > 0.2, judged inside.
   const std::int64_t n = 100000;

@@ -38,7 +38,7 @@ struct FlowMatchingOptions {
   std::int64_t frequencies = 4;              ///< sin and cos of pi k t, k = 1 ... , beside t
   Activation activation = Activation::silu;  ///< smooth: silu, tanh, sigmoid or softplus
   OdeMethod method = OdeMethod::rk4;         ///< for densities and samples
-  std::int64_t steps = 16;                   ///< of the method, from 0 to 1
+  std::int64_t steps = 10;                   ///< of the method, from 0 to 1
   std::uint64_t seed = 0;                    ///< of the weights
   bool float64 = false;                      ///< weights in float64 instead of float32
   /// Equal in all members.
