@@ -39,6 +39,7 @@ int main(int argc, char** argv) {
     slalom::bench::register_morphed_benchmarks();
 #if SLALOM_HAS_MODULES
     slalom::bench::register_module_benchmarks();
+    slalom::bench::register_flow_benchmarks();
 #endif
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

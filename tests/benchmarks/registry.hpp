@@ -14,5 +14,7 @@ void register_grid_benchmarks();
 void register_morphed_benchmarks();
 /// Those of bench_modules.cpp, in builds with LibTorch.
 void register_module_benchmarks();
+/// `flow/<what>` of bench_flow.cpp, in builds with LibTorch.
+void register_flow_benchmarks();
 
 }  // namespace slalom::bench

@@ -23,6 +23,10 @@
 #include "slalom/modules/diagnostics.hpp"     // guards against gaming
 #include "slalom/modules/adversary.hpp"       // who guesses theta from the score
 #include "slalom/modules/closure.hpp"         // does the reweighting work
+#include "slalom/modules/feature_transform.hpp"  // features as densities like them
+#include "slalom/modules/density.hpp"         // log p, samples, maximum likelihood
+#include "slalom/modules/flow.hpp"            // normalising flows
+#include "slalom/modules/flow_matching.hpp"   // densities of learned velocities
 #include "slalom/modules/observable.hpp"      // scores that know a nuisance, in bins
 #include "slalom/modules/calibration.hpp"     // scores to density ratios
 #include "slalom/modules/morphed_templates.hpp"  // templates on a grid, in between
