@@ -30,7 +30,7 @@ enum class BumpSignal {
 
 /// What is looked for, and where.
 struct BumpHuntOptions {
-  SpectrumOptions background{};  ///< the function; `blinded` bins take no part at all
+  SpectrumOptions background{};              ///< the function; `blinded` bins take no part at all
   BumpSignal signal = BumpSignal::gaussian;  ///< kind of signal
   double mass = 3.5;                         ///< mean, in the unit of the edges
   double width = 0.1;                        ///< standard deviation, > 0
@@ -46,25 +46,25 @@ struct BumpHuntOptions {
 /// What one hypothesis of a mass gives. S is the number of signal events within the spectrum (for
 /// `count` in the window).
 struct BumpHuntResult {
-  bool converged = false;   ///< all fits
-  std::string message{};    ///< what has not
-  double mass = 0.0;        ///< tested one
-  MassWindow window{};      ///< the bins that make up the signal window
-  double signal = 0.0;      ///< best fit of S, may be negative
+  bool converged = false;  ///< all fits
+  std::string message{};   ///< what has not
+  double mass = 0.0;       ///< tested one
+  MassWindow window{};     ///< the bins that make up the signal window
+  double signal = 0.0;     ///< best fit of S, may be negative
   /// S would be more negative, but a rate would not be positive any more; `signal` is 0.
   bool at_boundary = false;
-  double signal_error = 0.0;  ///< from the exact Hessian, background parameters profiled
-  double q0 = 0.0;            ///< -2 ln of the likelihood ratio of S = 0; 0 for S <= 0
-  double z = 0.0;             ///< sqrt(q0)
-  double p0 = 0.5;            ///< asymptotic local p-value, 1 - Phi(z)
+  double signal_error = 0.0;            ///< from the exact Hessian, background parameters profiled
+  double q0 = 0.0;                      ///< -2 ln of the likelihood ratio of S = 0; 0 for S <= 0
+  double z = 0.0;                       ///< sqrt(q0)
+  double p0 = 0.5;                      ///< asymptotic local p-value, 1 - Phi(z)
   std::optional<double> upper_limit{};  ///< of S, CLs; none if not asked for or not found
   /// The same expected without signal at -2, -1, 0, 1, 2 sigma.
   std::optional<std::array<double, 5>> expected_limit{};
-  double observed = 0.0;           ///< events in the window
-  SpectrumEstimate predicted{};    ///< of the background there, from `sidebands`
-  SpectrumFit sidebands{};         ///< background fitted without the window
-  SpectrumFit background{};        ///< background fitted with S = 0
-  std::vector<double> shape{};     ///< t [B]
+  double observed = 0.0;                         ///< events in the window
+  SpectrumEstimate predicted{};                  ///< of the background there, from `sidebands`
+  SpectrumFit sidebands{};                       ///< background fitted without the window
+  SpectrumFit background{};                      ///< background fitted with S = 0
+  std::vector<double> shape{};                   ///< t [B]
   std::vector<double> background_with_signal{};  ///< B of the best fit [B]
   std::vector<double> total{};                   ///< B + S t of the best fit [B]
 };
@@ -85,8 +85,8 @@ struct BumpToyOptions {
 
 /// What a fit of a toy found.
 struct BumpToy {
-  bool converged = false;   ///< all fits
-  double signal = 0.0;      ///< as in BumpHuntResult
+  bool converged = false;  ///< all fits
+  double signal = 0.0;     ///< as in BumpHuntResult
   double signal_error = 0.0;
   double q0 = 0.0;
 };
@@ -99,7 +99,7 @@ std::vector<BumpToy> bump_toys(std::span<const double> edges, std::span<const do
 
 /// Which masses are tried.
 struct BumpScanOptions {
-  BumpHuntOptions hunt{};       ///< `mass` is replaced; no `window`, no `signal_shape`
+  BumpHuntOptions hunt{};        ///< `mass` is replaced; no `window`, no `signal_shape`
   std::vector<double> masses{};  ///< at least one
   double relative_width = 0.0;   ///< if > 0, the width is this share of the mass
   /// Toys of the spectrum without signal for the global p-value; n_toys 0 for none.

@@ -52,8 +52,8 @@ struct SpectrumEstimate {
 
 /// A fitted spectrum of B bins, K parameters. Look at `converged()` first.
 struct SpectrumFit {
-  FitStatus status = FitStatus::infeasible;  ///< of the minimisation
-  std::string message{};                     ///< in words, for people
+  FitStatus status = FitStatus::infeasible;       ///< of the minimisation
+  std::string message{};                          ///< in words, for people
   SpectrumFamily family = SpectrumFamily::dijet;  ///< as asked for
   double sqrt_s = 13.0;                           ///< as asked for
   std::vector<double> edges{};                    ///< [B + 1]
@@ -62,12 +62,12 @@ struct SpectrumFit {
   std::vector<bool> fitted{};        ///< whether a bin took part [B]
   std::vector<double> expected{};    ///< events in all bins, also those left out [B]
   std::vector<double> error{};       ///< their uncertainty from the covariance [B]
-  double deviance = 0.0;    ///< -2 ln of the likelihood ratio to the saturated model, fitted bins
-  double chi2 = 0.0;        ///< Pearson's, fitted bins
-  std::size_t bins = 0;     ///< that took part
+  double deviance = 0.0;  ///< -2 ln of the likelihood ratio to the saturated model, fitted bins
+  double chi2 = 0.0;      ///< Pearson's, fitted bins
+  std::size_t bins = 0;   ///< that took part
   std::size_t degrees_of_freedom = 0;  ///< bins less parameters, or 0
-  double p_value = 1.0;       ///< asymptotic, of the deviance; 1 for no degrees of freedom
-  double chi2_p_value = 1.0;  ///< the same of chi2
+  double p_value = 1.0;                ///< asymptotic, of the deviance; 1 for no degrees of freedom
+  double chi2_p_value = 1.0;           ///< the same of chi2
   /// True if the result is a minimum to the tolerance.
   bool converged() const { return status == FitStatus::converged; }
   /// Expected events per unit of mass. \param mass within the edges \throws Error (usage)
@@ -87,7 +87,7 @@ SpectrumFit fit_spectrum(std::span<const double> edges, std::span<const double> 
 
 /// Whether one more parameter is worth having.
 struct OrderStep {
-  std::size_t parameters = 0;  ///< of the larger function
+  std::size_t parameters = 0;     ///< of the larger function
   double likelihood_ratio = 0.0;  ///< deviance of the smaller one less that of the larger, >= 0
   double p_value = 1.0;           ///< of the likelihood ratio: chi2 with one degree of freedom
   double f = 0.0;                 ///< Fisher's statistic of both chi2
