@@ -85,10 +85,10 @@ struct BumpToyOptions {
 
 /// What a fit of a toy found.
 struct BumpToy {
-  bool converged = false;  ///< all fits
-  double signal = 0.0;     ///< as in BumpHuntResult
-  double signal_error = 0.0;
-  double q0 = 0.0;
+  bool converged = false;     ///< all fits
+  double signal = 0.0;        ///< best fit of S, as in BumpHuntResult
+  double signal_error = 0.0;  ///< its uncertainty
+  double q0 = 0.0;            ///< as in BumpHuntResult
 };
 
 /// Toys of an expected spectrum, each fitted with and without signal.
