@@ -23,6 +23,27 @@ if(SLALOM_BUILD_APPS)
   find_package(fmt 8 REQUIRED)
 endif()
 
+# slalom_find_hdf5(): event files in HDF5, an option of modules. Found by pkg-config, like nettle: CMake's
+# own module asks for the C language and for a compiler wrapper.
+set(SLALOM_HDF5_FOUND OFF)
+set(SLALOM_HDF5_LIBRARY "")
+macro(slalom_find_hdf5)
+  if(SLALOM_WITH_HDF5)
+    pkg_check_modules(HDF5 QUIET IMPORTED_TARGET hdf5)
+    if(TARGET PkgConfig::HDF5)
+      set(SLALOM_HDF5_FOUND ON)
+      set(SLALOM_HDF5_LIBRARY PkgConfig::HDF5)
+      message(STATUS "slalom: HDF5 ${HDF5_VERSION}")
+    elseif(SLALOM_WITH_HDF5 STREQUAL "AUTO")
+      message(STATUS "slalom: without event files in HDF5, pkg-config does not know hdf5")
+    else()
+      message(FATAL_ERROR "SLALOM_WITH_HDF5=${SLALOM_WITH_HDF5}, but pkg-config does not know hdf5. "
+                          "Install it (Debian: libhdf5-dev), set PKG_CONFIG_PATH, or configure with "
+                          "-DSLALOM_WITH_HDF5=OFF.")
+    endif()
+  endif()
+endmacro()
+
 # modules: LibTorch, only where there is something to build with it
 set(SLALOM_TORCH_FOUND OFF)
 file(GLOB_RECURSE _slalom_modules_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/modules/src/*.cpp")
@@ -36,6 +57,7 @@ else()
   if(Torch_FOUND)
     set(SLALOM_TORCH_FOUND ON)
     find_package(ZLIB REQUIRED)  # event files
+    slalom_find_hdf5()
     message(STATUS "slalom: LibTorch ${Torch_VERSION} in ${Torch_DIR}")
   elseif(SLALOM_WITH_TORCH STREQUAL "AUTO")
     message(STATUS "slalom: without modules, LibTorch >= 1.13 was not found")

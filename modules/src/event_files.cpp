@@ -19,6 +19,7 @@
 #include <zlib.h>
 
 #include "slalom/core/error.hpp"
+#include "slalom/modules/hdf5_files.hpp"
 #include "slalom/modules/tensor_files.hpp"
 #include "to_tensor.hpp"
 
@@ -246,6 +247,32 @@ void add_columns(const std::string& name, const Tensor& array, const std::string
   }
 }
 
+/// Events of arrays [n], in the order of `in_file`.
+EventBatch of_arrays(const Names& in_file, const NamedTensors& all, const std::string& path,
+                     const EventFileOptions& options) {
+  Names columns = feature_names(in_file, options, path);
+  const std::int64_t n_all = all.begin()->second.size(0);
+  const std::int64_t n = options.max_events < 0 ? n_all : std::min(n_all, options.max_events);
+  const auto array = [&](const std::string& name, at::ScalarType type) {
+    return name.empty() ? Tensor() : all.at(name).slice(0, 0, n).to(type);
+  };
+  std::vector<Tensor> parts;
+  for (const std::string& name : columns) parts.push_back(array(name, at::kDouble).unsqueeze(1));
+  if (parts.empty()) fail("no features", path);
+  const Tensor process = array(options.process, at::kLong);
+  Names processes = process.defined() ? options.processes : Names();
+  if (process.defined() && processes.empty() && n > 0) {
+    const std::int64_t last = process.max().item<std::int64_t>();
+    if (last > n_all) fail("an index of a process that is too large", path + ":" + options.process);
+    for (std::int64_t i = 0; i <= last; ++i) processes.push_back(std::to_string(i));
+  }
+  const Where where = [&](std::int64_t row, const std::string& column) {
+    return path + ":" + column + "[" + std::to_string(row) + "]";
+  };
+  return finish(std::move(columns), at::cat(parts, 1), array(options.weight, at::kDouble),
+                array(options.label, at::kLong), process, std::move(processes), options, where);
+}
+
 }  // namespace
 
 EventBatch read_csv(const std::string& path, const EventFileOptions& options) {
@@ -322,31 +349,31 @@ EventBatch read_npz_events(const std::string& path, const EventFileOptions& opti
     }
   }
   if (all.empty()) fail("no arrays", path);
-  Names columns = feature_names(in_file, options, path);
-  const std::int64_t n_all = all.begin()->second.size(0);
-  const std::int64_t n = options.max_events < 0 ? n_all : std::min(n_all, options.max_events);
-  const auto array = [&](const std::string& name, at::ScalarType type) {
-    return name.empty() ? Tensor() : all.at(name).slice(0, 0, n).to(type);
-  };
-  std::vector<Tensor> parts;
-  for (const std::string& name : columns) parts.push_back(array(name, at::kDouble).unsqueeze(1));
-  if (parts.empty()) fail("no features", path);
-  const Tensor process = array(options.process, at::kLong);
-  Names processes = process.defined() ? options.processes : Names();
-  if (process.defined() && processes.empty() && n > 0) {
-    const std::int64_t last = process.max().item<std::int64_t>();
-    if (last > n_all) fail("an index of a process that is too large", path + ":" + options.process);
-    for (std::int64_t i = 0; i <= last; ++i) processes.push_back(std::to_string(i));
+  return of_arrays(in_file, all, path, options);
+}
+
+EventBatch read_hdf5_events(const std::string& path, const EventFileOptions& options) {
+  const Hdf5Table table = read_hdf5_table(path, options.table, options.max_events);
+  NamedTensors all;
+  for (std::size_t j = 0; j < table.columns.size(); ++j) {
+    all[table.columns[j]] = table.values.select(1, static_cast<std::int64_t>(j));
   }
-  const Where where = [&](std::int64_t row, const std::string& column) {
-    return path + ":" + column + "[" + std::to_string(row) + "]";
-  };
-  return finish(std::move(columns), at::cat(parts, 1), array(options.weight, at::kDouble),
-                array(options.label, at::kLong), process, std::move(processes), options, where);
+  for (const std::string& name : {options.label, options.process}) {
+    if (name.empty() || !all.contains(name)) continue;
+    const Tensor whole = all.at(name) == all.at(name).floor();
+    if (whole.all().item<bool>()) continue;
+    const auto row = whole.logical_not().nonzero()[0][0].item<std::int64_t>();
+    fail("is no integer", path + ":" + name + "[" + std::to_string(row) + "]");
+  }
+  return of_arrays(table.columns, all, path, options);
 }
 
 EventBatch read_events(const std::string& path, const EventFileOptions& options) {
-  return path.ends_with(".npz") ? read_npz_events(path, options) : read_csv(path, options);
+  if (path.ends_with(".npz")) return read_npz_events(path, options);
+  for (const char* end : {".h5", ".hdf5", ".hdf"}) {
+    if (path.ends_with(end)) return read_hdf5_events(path, options);
+  }
+  return read_csv(path, options);
 }
 
 }  // namespace slalom

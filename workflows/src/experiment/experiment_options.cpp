@@ -51,7 +51,7 @@ void seed_field(Fields& fields, const std::string& key, std::uint64_t& value,
 
 void file_fields(Fields& f, DataFile& file) {
   EventFileOptions& read = file.read;
-  f.text("path", file.path, "CSV, CSV.gz or NPZ file, relative to this document");
+  f.text("path", file.path, "CSV, CSV.gz, NPZ or HDF5 file, relative to this document");
   f.text("process", file.process, "process of all its events; empty: see process_column");
   f.optional_number("yield", file.yield,
                     "expected events: weights are scaled to this sum; null: as they are",
@@ -66,6 +66,7 @@ void file_fields(Fields& f, DataFile& file) {
   f.choice("on_missing", read.on_missing, k_missing, "what is done about undefined features");
   f.number("replacement", read.replacement, "for on_missing: replace");
   f.integer("max_events", read.max_events, "rows that are read at most; negative: all");
+  f.text("table", read.table, "HDF5: name of the object in the file; empty: the only one");
 }
 
 void data_fields(Fields& f, DataOptions& data) {

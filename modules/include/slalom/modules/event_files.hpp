@@ -11,7 +11,7 @@
 #include "slalom/modules/events.hpp"
 
 /// \file
-/// Events from files: CSV, plain or compressed with gzip, and NPZ.
+/// Events from files: CSV, plain or compressed with gzip, NPZ, and HDF5.
 namespace slalom {
 
 /// What is done about features that are NaN, empty or equal to `missing`.
@@ -37,6 +37,7 @@ struct EventFileOptions {
   double replacement = 0.0;                          ///< see MissingPolicy::replace
   std::int64_t max_events = -1;                      ///< rows that are read at most; negative: all
   bool float64 = false;                              ///< features in float64 instead of float32
+  std::string table = {};  ///< HDF5: name of the object in the file; empty: the only one
   /// Equal in all members.
   bool operator==(const EventFileOptions&) const = default;
 };
@@ -53,7 +54,13 @@ EventBatch read_csv(const std::string& path, const EventFileOptions& options = {
 /// are not used. \throws Error (io) as read_csv(), with `file:array`
 EventBatch read_npz_events(const std::string& path, const EventFileOptions& options = {});
 
-/// Events of a file by the end of its name: .npz or anything else, which is CSV.
+/// Events of a table in an HDF5 file: a frame of pandas in its fixed format, a dataset [n, k] or
+/// datasets [n] (read_hdf5_table()). Otherwise as read_npz_events(). \throws Error (io) also if
+/// slalom was built without HDF5
+EventBatch read_hdf5_events(const std::string& path, const EventFileOptions& options = {});
+
+/// Events of a file by the end of its name: .npz; .h5, .hdf5 or .hdf; or anything else, which is
+/// CSV.
 EventBatch read_events(const std::string& path, const EventFileOptions& options = {});
 
 }  // namespace slalom
