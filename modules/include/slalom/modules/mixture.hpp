@@ -24,17 +24,16 @@ Tensor mixture_log_ratio(const Tensor& log_ratio, const Tensor& mu);
 /// \param log_signal log p_S [n] \param log_background log p_B [n] \param mu in [0, 1], a scalar
 /// \param weights [n] of the events; undefined: 1 each
 /// \throws Error (usage) for shapes or mu, Error (numerical) for weights without a positive sum, or
-/// an
-///   event with NaN or without any density, which it names
+///   an event with NaN or without any density, which it names
 Tensor mixture_nll(const Tensor& log_signal, const Tensor& log_background, const Tensor& mu,
                    const Tensor& weights = {});
 
 /// Cross entropy of data against a background reference, with the classifier that is known to be
 /// optimal for a mixture, D / (D + B) with D / B = 1 + mu (r - 1): the weakly supervised loss of
 /// PAWS (arXiv:2405.08889). Both samples have the same weight. In terms of t =
-/// mixture_log_ratio(log r, mu) it is [mean_data softplus(-t) + mean_reference softplus(t)] / 2:
-/// its minimum is that of a consistent estimator of mu and of the parameters of r, with a somewhat
-/// larger variance than the likelihood's, and needs no r that is normalised exactly.
+/// mixture_log_ratio(log r, mu) it is [mean_data softplus(-t) + mean_reference softplus(t)] / 2;
+/// log 2 at mu = 0. Its minimum is a consistent estimate of mu and of the parameters of r, with the
+/// variance of the reference added to that of the data.
 /// \param data log r of the data [n] \param reference log r of background events [m]
 /// \param mu in [0, 1], a scalar \param data_weights [n], or undefined \param reference_weights [m]
 /// \throws Error as mixture_nll()
