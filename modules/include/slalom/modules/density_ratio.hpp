@@ -60,6 +60,8 @@ class PolynomialRatioImpl : public ClassifierImpl {
   void fit_normalisation(const Tensor& features, const Tensor& weights = {});
   /// Highest degree.
   std::int64_t degree() const { return degree_; }
+  /// Those of the polynomial.
+  const std::vector<ParameterInput>& parameters() const { return parameters_; }
 
  private:
   std::vector<ParameterInput> parameters_;
@@ -83,6 +85,8 @@ class ParameterisedRatioImpl : public ClassifierImpl {
   bool piecewise_linear() const override { return network_->piecewise_linear(); }
   /// log r [n], float64. \throws Error (usage) for shapes
   Tensor log_ratio(const Tensor& features, const Tensor& theta);
+  /// f [n], float64: the logit before calibration.
+  Tensor logit(const Tensor& features, const Tensor& theta);
   /// a(theta) and b(theta): [2] for theta [p], [n, 2] for [n, p].
   Tensor calibration(const Tensor& theta);
   /// Sets a and b: coefficients [terms] in the order of monomials(). \throws Error (usage) for
@@ -90,6 +94,10 @@ class ParameterisedRatioImpl : public ClassifierImpl {
   void set_calibration(const Tensor& slope, const Tensor& offset);
   /// a = 1, b = 0.
   void reset_calibration();
+  /// Coefficients of a [terms].
+  const Tensor& slope() const { return slope_; }
+  /// Coefficients of b [terms].
+  const Tensor& offset() const { return offset_; }
   /// Before calibration.
   const Classifier& network() const { return network_; }
   /// The box.

@@ -35,9 +35,10 @@ struct PawsOptions {
   /// Points along each axis of theta where mu alone is fitted first. The best of these that are
   /// maxima among their neighbours are where the joint fits start.
   std::int64_t grid = 9;
-  std::int64_t starts = 3;   ///< joint fits, at most; the best is kept
-  double tolerance = 1e-6;   ///< see MinimizeOptions
-  int max_iterations = 100;  ///< of one joint fit
+  std::int64_t starts = 3;      ///< joint fits, at most; the best is kept
+  std::vector<double> start{};  ///< one more of them, at this theta [p]; empty: none
+  double tolerance = 1e-6;      ///< see MinimizeOptions
+  int max_iterations = 100;     ///< of one joint fit
 };
 
 /// One joint fit.
@@ -90,14 +91,16 @@ class PawsLikelihood {
   std::size_t parameters() const;
   /// log L, gradient and Hessian. \param theta [p]
   Point evaluate(double mu, const std::vector<double>& theta) const;
-  /// log r of every event, mean of the ratios [n]. \throws Error (numerical) for NaN
-  std::vector<double> log_ratio(const std::vector<double>& theta) const;
-  /// Best mu for one theta.
-  SignalFractionFit fit_fraction(const std::vector<double>& theta, double mu_upper = 1.0) const;
+  /// log r of every event by one of the ratios [n].
+  std::vector<double> log_ratio(const std::vector<double>& theta, std::size_t ratio = 0) const;
+  /// The likelihood of mu alone for one theta. \throws Error (numerical) for NaN
+  SignalFractionLikelihood fraction(const std::vector<double>& theta) const;
   /// Best mu and theta. \throws Error (usage) for options
   PawsFit fit(const PawsOptions& options = {}) const;
   /// Best theta for one mu; `PawsFit::log_likelihood` is what a profile needs.
   PawsFit fit_at(double mu, const PawsOptions& options = {}) const;
+  /// See fit_paws_weakly(); the reference is the likelihood of background events with these ratios.
+  PawsFit fit_weakly(const PawsLikelihood& reference, const PawsOptions& options = {}) const;
 
  private:
   struct State;
