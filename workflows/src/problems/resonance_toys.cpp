@@ -3,17 +3,22 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/erfc.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <numbers>
 #include <utility>
 
+#include "cli/suggest.hpp"
 #include "slalom/core/error.hpp"
 
 namespace slalom {
@@ -41,6 +46,20 @@ void draw(const ToyDensity& density, const double* mean, RandomStream& random, d
   }
 }
 
+/// One of the signal, which has nothing where the background has nothing.
+void draw_signal_event(const ResonanceToy& toy, const double* mean, RandomStream& random,
+                       double* event) {
+  const bool cut = toy.background.factor.empty();
+  do {
+    draw(toy.signal, mean, random, event);
+  } while (cut && *std::min_element(event, event + toy.signal.mean.size()) < 0.0);
+}
+
+/// log Phi(x), the part of a Gaussian above 0 at a distance x.
+Tensor log_part_above(const Tensor& x) {
+  return at::log(0.5 * at::erfc(x * (-1.0 / std::numbers::sqrt2)));
+}
+
 /// log of the density of events whose coordinates less their mean are `x`, each [n] or [1].
 Tensor log_gaussian(const std::vector<Tensor>& x, const std::vector<double>& factor) {
   const std::size_t d = x.size();
@@ -65,7 +84,7 @@ std::vector<Tensor> columns_of(const Tensor& features) {
   return result;
 }
 
-/// log of the background's density; no event lies below 0 for exponentials.
+/// log of the background's density.
 Tensor log_background(const ToyDensity& density, const Tensor& features) {
   std::vector<Tensor> x = columns_of(features);
   if (!density.factor.empty()) {
@@ -137,10 +156,11 @@ ResonanceToy resonance_2d() {
   const double scale = 9.0 / std::numbers::ln10;
   ResonanceToy toy;
   toy.name = "resonance_2d";
-  toy.summary = "A round Gaussian on exponentials in the plane: two masses to be found.";
+  toy.summary =
+      "A round Gaussian, cut off at 0, on exponentials in the plane: two masses to be found.";
   toy.signal = {{3.0, 3.0}, identity(2)};
   toy.background = {{scale, scale}, {}};
-  toy.parameters = {{"mass_1", 3.0, 8.0}, {"mass_2", 3.0, 8.0}};
+  toy.parameters = {{"mass_1", 1.0, 7.0}, {"mass_2", 1.0, 7.0}};
   toy.moved = {0, 1};
   toy.truth = {3.0, 3.0};
   toy.background_events = 1e5;
@@ -161,7 +181,7 @@ Tensor ResonanceToy::draw_signal(const Tensor& theta, RandomStream& random) cons
   std::vector<double> mean = signal.mean;
   for (std::int64_t i = 0; i < theta.size(0); ++i) {
     for (const std::int64_t axis : moved) mean[static_cast<std::size_t>(axis)] = *t++;
-    draw(signal, mean.data(), random, event);
+    draw_signal_event(*this, mean.data(), random, event);
     event += d;
   }
   return result;
@@ -192,23 +212,31 @@ Tensor ResonanceToy::draw_mixture(std::int64_t n, double mu, const std::vector<d
   auto* event = result.data_ptr<double>();
   for (std::int64_t i = 0; i < n; ++i, event += d) {
     const bool is_signal = random.uniform() < mu;
-    draw(is_signal ? signal : background, is_signal ? mean.data() : background.mean.data(), random,
-         event);
+    if (is_signal) {
+      draw_signal_event(*this, mean.data(), random, event);
+    } else {
+      draw(background, background.mean.data(), random, event);
+    }
   }
   return result;
 }
 
 Tensor ResonanceToy::log_ratio(const Tensor& features, const Tensor& theta) const {
   std::vector<Tensor> x = columns_of(features);
+  Tensor cut = at::zeros({}, at::kDouble);
   for (std::size_t k = 0; k < x.size(); ++k) {
     Tensor mean;
     for (std::size_t j = 0; j < moved.size(); ++j) {
       if (moved[j] != static_cast<std::int64_t>(k)) continue;
       mean = theta.to(at::kDouble).select(-1, static_cast<std::int64_t>(j));
     }
-    x[k] = mean.defined() ? x[k] - mean : x[k] - signal.mean[k];
+    if (!mean.defined()) mean = at::full({}, signal.mean[k], at::kDouble);
+    x[k] = x[k] - mean;
+    // Exponential backgrounds come with independent axes.
+    const std::size_t diagonal = k * (x.size() + 1);
+    if (background.factor.empty()) cut = cut + log_part_above(mean / signal.factor[diagonal]);
   }
-  return log_gaussian(x, signal.factor) - log_background(background, features);
+  return log_gaussian(x, signal.factor) - cut - log_background(background, features);
 }
 
 ParameterisedRatio ResonanceToy::exact_ratio() const {
@@ -247,8 +275,13 @@ ResonanceToy make_resonance_toy(const std::string& name) {
     if (toy.name == name) return toy;
   }
   std::string known;
-  for (const std::string& other : resonance_toy_names()) known += " '" + other + "'";
-  throw Error(ErrorKind::usage, "no resonance toy of this name; there is" + known, "resonance_toys");
+  for (const std::string& other : resonance_toy_names()) {
+    known += (known.empty() ? " " : ", ") + other;
+  }
+  throw Error(ErrorKind::usage,
+              "no resonance toy of this name (there are:" + known + ")" +
+                  cli::did_you_mean(name, resonance_toy_names()),
+              name);
 }
 
 }  // namespace slalom

@@ -17,8 +17,9 @@ namespace slalom {
 
 /// A Gaussian of any dimension d, or independent exponentials.
 struct ToyDensity {
-  std::vector<double> mean;    ///< [d]; of exponentials their scales
-  std::vector<double> factor;  ///< lower Cholesky factor of the covariance [d * d]; empty: exponentials
+  std::vector<double> mean;  ///< [d]; of exponentials their scales
+  std::vector<double>
+      factor;  ///< lower Cholesky factor of the covariance [d * d]; empty: exponentials
 };
 
 /// A toy. Its events are float64 [n, d].
@@ -28,9 +29,9 @@ struct ResonanceToy {
   ToyDensity signal;                       ///< at `truth`
   ToyDensity background;                   ///< does not depend on theta
   std::vector<ParameterInput> parameters;  ///< theta with the box it is searched in
-  std::vector<std::int64_t> moved;         ///< theta_k is the mean of the signal along this axis [p]
-  std::vector<double> truth;               ///< published theta [p]
-  double background_events = 0.0;          ///< published
+  std::vector<std::int64_t> moved;  ///< theta_k is the mean of the signal along this axis [p]
+  std::vector<double> truth;        ///< published theta [p]
+  double background_events = 0.0;   ///< published
 
   /// Signal events [n, d], each at its own theta [n, p].
   Tensor draw_signal(const Tensor& theta, RandomStream& random) const;
