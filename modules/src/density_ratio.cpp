@@ -99,6 +99,21 @@ Regression regression(const Labelled& events, const Tensor& parameters) {
   return result;
 }
 
+/// Mean over shares of the cross entropy for that part of signal, in units of its scale: a logit f
+/// of balanced classes is f + log(pi / (1 - pi)) there.
+Tensor cross_entropy_of_shares(const Tensor& signal, const Tensor& background,
+                               const std::vector<double>& shares) {
+  Tensor sum;
+  for (const double share : shares) {
+    const double shift = std::log(share / (1.0 - share));
+    const Tensor loss = -(share * at::log_sigmoid(signal + shift).mean() +
+                          (1.0 - share) * at::log_sigmoid(-background - shift).mean()) *
+                        (0.5 / std::min(share, 1.0 - share));
+    sum = sum.defined() ? sum + loss : loss;
+  }
+  return sum / static_cast<double>(shares.size());
+}
+
 struct Calibration {
   Tensor slope, offset;
   double error = 0.0;  // of the constant term of the offset
@@ -339,6 +354,10 @@ double train_ratio(ClassifierImpl& network, const RatioBatches& batches,
   require(options.steps > 0 && options.learning_rate > 0.0 && options.warm_up >= 0.0 &&
               options.warm_up < 1.0,
           "steps and a learning rate above 0, and a warm-up in [0, 1), expected", k_where);
+  require(!options.shares.empty(), "at least one share of signal expected", k_where);
+  for (const double share : options.shares) {
+    require(share > 0.0 && share < 1.0, "shares of signal between 0 and 1 expected", k_where);
+  }
   constexpr double k_first_share = 0.04;  // of the learning rate, where the warm-up begins
   const auto warm_up =
       static_cast<std::int64_t>(options.warm_up * static_cast<double>(options.steps));
@@ -364,8 +383,8 @@ double train_ratio(ClassifierImpl& network, const RatioBatches& batches,
     const Tensor logit = network.outputs(at::cat({batch.signal, batch.background}, 0),
                                          at::cat({batch.theta, batch.theta}, 0));
     const std::int64_t n = batch.signal.size(0);
-    const Tensor loss = -0.5 * (at::log_sigmoid(logit.slice(0, 0, n)).mean() +
-                                at::log_sigmoid(-logit.slice(0, n)).mean());
+    const Tensor loss =
+        cross_entropy_of_shares(logit.slice(0, 0, n), logit.slice(0, n), options.shares);
     optimizer.zero_grad();
     loss.backward();
     optimizer.step();

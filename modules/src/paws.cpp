@@ -4,6 +4,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
 #include <Eigen/Dense>
 #include <algorithm>
@@ -603,6 +605,40 @@ PawsFit PawsLikelihood::fit_at(double mu, const PawsOptions& options) const {
 PawsFit fit_paws(const ParameterisedRatio& ratio, const Tensor& events, const PawsOptions& options,
                  const Tensor& weights) {
   return PawsLikelihood({ratio}, events, weights).fit(options);
+}
+
+PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const PawsFit& fit,
+                            const Tensor& signal, const Tensor& background,
+                            const PawsOptions& options) {
+  require(fit.converged(), "a fit that has converged expected: " + fit.message, k_where);
+  require(signal.dim() == 2 && background.dim() == 2 && signal.size(0) > 0 &&
+              background.size(0) > 0 && signal.size(1) == background.size(1),
+          "simulated events [n, columns] of both classes expected, found " + shape_of(signal) +
+              " and " + shape_of(background),
+          k_where);
+  const std::size_t p = fit.theta.size();
+  PawsCorrection result{fit, {}, std::vector<double>(1 + p, 0.0)};
+  if (fit.mu <= 0.0) return result;
+  const auto n = static_cast<double>(signal.size(0)), m = static_cast<double>(background.size(0));
+  const Tensor weights = at::cat({at::full({signal.size(0)}, fit.mu * m / n, at::kDouble),
+                                  at::full({background.size(0)}, 1.0 - fit.mu, at::kDouble)},
+                                 0);
+  PawsOptions near = options;
+  near.start = fit.theta;
+  near.starts = 1;
+  result.simulated = PawsLikelihood(ratios, at::cat({signal, background}, 0), weights).fit(near);
+  const Box box = box_of(ratios.front()->parameters(), options);
+  const auto shifted = [&](double value, double found, double low, double high, double& shift) {
+    shift = found - value;
+    return std::clamp(value - shift, low, high);
+  };
+  result.fit.mu = shifted(fit.mu, result.simulated.mu, 0.0, options.mu_upper, result.shift.front());
+  for (std::size_t a = 0; a < p; ++a) {
+    if (!std::isnan(box.held[a])) continue;
+    result.fit.theta[a] = shifted(fit.theta[a], result.simulated.theta[a], box.lower[a],
+                                  box.upper[a], result.shift[1 + a]);
+  }
+  return result;
 }
 
 std::vector<double> paws_profile(const PawsLikelihood& likelihood, PawsFit& best,

@@ -136,6 +136,10 @@ struct RatioTraining {
   std::int64_t steps = 4000;    ///< of Adam
   double learning_rate = 1e-2;  ///< at its highest
   double warm_up = 0.1;         ///< share of the steps in which it rises; it falls as a cosine then
+  /// Signal's share of all events, for which cross entropy is taken: a mean over these. All have
+  /// the same minimum; a share pi asks most of events whose log r is near log(1/pi - 1), and those
+  /// that decide about a small fraction are beyond what 0.5, a balanced sample, looks at.
+  std::vector<double> shares = {0.5};
   std::int64_t report_every = 0;  ///< steps between calls of `progress`; 0: none
   /// Called with the step and the mean loss since the last call; false ends the training.
   std::function<bool(std::int64_t step, double loss)> progress{};
@@ -143,7 +147,8 @@ struct RatioTraining {
 
 /// Balanced cross entropy of the network's logit; the network is in float64 afterwards, which
 /// fits need. Normalise the inputs (fit_normalisation()) before. Same batches, same result on one
-/// machine. \returns mean loss of the last tenth of the steps: log 2 where nothing is learned
+/// machine. \returns mean loss of the last tenth of the steps: log 2 where nothing is learned from
+/// a balanced sample
 /// \throws Error (numerical) for a loss that is not finite, with the step
 double train_ratio(ClassifierImpl& network, const RatioBatches& batches,
                    const RatioTraining& options = {});

@@ -111,6 +111,23 @@ class PawsLikelihood {
 PawsFit fit_paws(const ParameterisedRatio& ratio, const Tensor& events,
                  const PawsOptions& options = {}, const Tensor& weights = {});
 
+/// A fit with the bias of its ratio taken off, and that bias.
+struct PawsCorrection {
+  PawsFit fit;                ///< mu and theta corrected, within their bounds; the rest as it was
+  PawsFit simulated;          ///< of the simulated mixture at the uncorrected mu and theta
+  std::vector<double> shift;  ///< what was taken off (mu, theta) [1 + p]
+};
+
+/// Fits the mixture of simulated events that the fit claims to have seen, signal at its theta with
+/// the weight mu, background with the rest, and takes the difference off: whatever is wrong with
+/// the ratio, shape or normalisation, cancels to first order (indirect inference, one step). The
+/// variance of the result is larger by the ratio of events in the data to those simulated. A fit at
+/// mu = 0 is returned as it is. \param signal [k, f] drawn at `fit.theta` \param background [m, f]
+/// \throws Error (usage) for a fit that has not converged, or no events
+PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const PawsFit& fit,
+                            const Tensor& signal, const Tensor& background,
+                            const PawsOptions& options = {});
+
 /// log L maximised over theta at each mu [m], above that of the best fit: <= 0. A point that lies
 /// higher than the fit replaces it in `best`.
 std::vector<double> paws_profile(const PawsLikelihood& likelihood, PawsFit& best,
