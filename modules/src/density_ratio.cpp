@@ -32,7 +32,7 @@
 
 namespace slalom {
 
-using detail::Monomials;
+using detail::Polynomials;
 using detail::require;
 using detail::shape_of;
 using detail::to_tensor;
@@ -59,21 +59,22 @@ Tensor rows(const Tensor& theta, std::int64_t n, std::size_t p) {
 }
 
 void check_batch(const RatioBatch& batch) {
-  const bool shapes = batch.signal.dim() == 2 && batch.theta.dim() == 2 &&
-                      batch.background.sizes() == batch.signal.sizes() &&
-                      batch.theta.size(0) == batch.signal.size(0) && batch.signal.size(0) > 0;
+  const Tensor& s = batch.signal;
+  const Tensor& t = batch.theta;
+  const bool shapes = s.dim() == 2 && s.size(0) > 0 && batch.background.sizes() == s.sizes() &&
+                      (!t.defined() || (t.dim() == 2 && t.size(0) == s.size(0)));
   require(shapes,
           "as many signal events, theta and background events [n, columns] expected, found " +
-              shape_of(batch.signal) + ", " + shape_of(batch.theta) + " and " +
+              shape_of(s) + ", " + (t.defined() ? shape_of(t) : "none") + " and " +
               shape_of(batch.background),
           k_where);
 }
 
-/// Logits and monomials of labelled events.
+/// Logits and polynomials of labelled events.
 struct Labelled {
-  Tensor logit;      ///< [n]
-  Tensor monomials;  ///< [n, terms]
-  Tensor sign;       ///< [n], 1 for signal, -1 for background
+  Tensor logit;  ///< [n]
+  Tensor basis;  ///< [n, terms]
+  Tensor sign;   ///< [n], 1 for signal, -1 for background
   std::int64_t size() const { return logit.size(0); }
 };
 
@@ -88,7 +89,7 @@ Regression regression(const Labelled& events, const Tensor& parameters) {
   Regression result{0.0, at::zeros({terms}, at::kDouble), at::zeros({terms, terms}, at::kDouble)};
   for (std::int64_t begin = 0; begin < events.size(); begin += k_chunk) {
     const std::int64_t end = std::min(begin + k_chunk, events.size());
-    const Tensor f = events.logit.slice(0, begin, end), m = events.monomials.slice(0, begin, end),
+    const Tensor f = events.logit.slice(0, begin, end), m = events.basis.slice(0, begin, end),
                  sign = events.sign.slice(0, begin, end);
     const Tensor design = at::cat({m * f.unsqueeze(1), m}, 1);
     const Tensor margin = sign * design.matmul(parameters), p = at::sigmoid(-margin);
@@ -124,7 +125,7 @@ Calibration regress(const Labelled& events) {
   constexpr int k_iterations = 100;
   constexpr double k_tolerance = 1e-10;  // decrease of the loss that is left
   constexpr double k_separated = 1e-6;   // loss of an event
-  const std::int64_t terms = events.monomials.size(1);
+  const std::int64_t terms = events.basis.size(1);
   Tensor parameters = at::zeros({2 * terms}, at::kDouble);
   parameters[0] = 1.0;
   Regression now = regression(events, parameters);
@@ -132,7 +133,7 @@ Calibration regress(const Labelled& events) {
     if (!std::isfinite(now.loss) || now.loss < k_separated * static_cast<double>(events.size())) {
       break;
     }
-    // A little of the unit matrix: monomials that no event distinguishes stay where they are.
+    // A little of the unit matrix: polynomials that no event distinguishes stay where they are.
     const double tiny = 1e-12 * at::diag(now.hessian).max().item<double>();
     const Tensor h = now.hessian + tiny * at::eye(2 * terms, at::kDouble);
     const Tensor step = at::linalg_solve(h, now.gradient);
@@ -186,7 +187,8 @@ Tensor lattice(const std::vector<ParameterInput>& parameters, std::int64_t point
 
 }  // namespace
 
-std::vector<std::vector<std::int64_t>> monomials(std::int64_t parameters, std::int64_t degree) {
+std::vector<std::vector<std::int64_t>> polynomial_degrees(std::int64_t parameters,
+                                                          std::int64_t degree) {
   require(parameters > 0 && degree >= 0, "parameters and a degree of at least 0 expected", k_where);
   std::vector<std::vector<std::int64_t>> result;
   std::vector<std::int64_t> exponents(static_cast<std::size_t>(parameters), 0);
@@ -240,7 +242,7 @@ PolynomialRatioImpl::PolynomialRatioImpl(MlpOptions options, std::int64_t degree
   temperature = options.temperature;
   options.parameters = {};
   const auto p = static_cast<std::int64_t>(parameters_.size());
-  options.outputs = static_cast<std::int64_t>(monomials(p, degree).size());
+  options.outputs = static_cast<std::int64_t>(polynomial_degrees(p, degree).size());
   network_ = register_module("network", SkipMlp(options));
 }
 
@@ -251,7 +253,7 @@ Tensor PolynomialRatioImpl::coefficients(const Tensor& features) {
 Tensor PolynomialRatioImpl::outputs(const Tensor& features, const Tensor& theta) {
   const Tensor f = coefficients(features);
   const Tensor basis =
-      Monomials(parameters_, degree_)(rows(theta, features.size(0), parameters_.size()));
+      Polynomials(parameters_, degree_)(rows(theta, features.size(0), parameters_.size()));
   return (f * basis.to(f.scalar_type())).sum(1, true);
 }
 
@@ -272,7 +274,7 @@ ParameterisedRatioImpl::ParameterisedRatioImpl(Classifier network,
   }
   score = Score::sigmoid;
   register_module("network", network_);
-  const auto terms = static_cast<std::int64_t>(Monomials(parameters_, degree).terms());
+  const auto terms = static_cast<std::int64_t>(Polynomials(parameters_, degree).terms());
   slope_ = register_buffer("slope", at::zeros({terms}, at::kDouble));
   offset_ = register_buffer("offset", at::zeros({terms}, at::kDouble));
   reset_calibration();
@@ -294,7 +296,7 @@ void ParameterisedRatioImpl::set_calibration(const Tensor& slope, const Tensor& 
 }
 
 Tensor ParameterisedRatioImpl::calibration(const Tensor& theta) {
-  const Tensor basis = Monomials(
+  const Tensor basis = Polynomials(
       parameters_, degree_)(rows(theta, theta.dim() == 2 ? theta.size(0) : 1, parameters_.size()));
   const Tensor result = at::stack({basis.matmul(slope_), basis.matmul(offset_)}, 1);
   return theta.dim() == 1 ? result[0] : result;
@@ -313,7 +315,7 @@ Tensor ParameterisedRatioImpl::logit(const Tensor& features, const Tensor& theta
 Tensor ParameterisedRatioImpl::log_ratio(const Tensor& features, const Tensor& theta) {
   const Tensor f = logit(features, theta);
   const Tensor basis =
-      Monomials(parameters_, degree_)(rows(theta, features.size(0), parameters_.size()));
+      Polynomials(parameters_, degree_)(rows(theta, features.size(0), parameters_.size()));
   return f * basis.matmul(slope_) + basis.matmul(offset_);
 }
 
@@ -380,8 +382,10 @@ double train_ratio(ClassifierImpl& network, const RatioBatches& batches,
     const RatioBatch batch = batches(step);
     check_batch(batch);
     for (auto& group : optimizer.param_groups()) group.options().set_lr(value_at(rate, step));
-    const Tensor logit = network.outputs(at::cat({batch.signal, batch.background}, 0),
-                                         at::cat({batch.theta, batch.theta}, 0));
+    const Tensor theta =
+        batch.theta.defined() ? at::cat({batch.theta, batch.theta}, 0) : batch.theta;
+    const Tensor logit =
+        network.outputs(at::cat({batch.signal, batch.background}, 0), theta).squeeze(1);
     const std::int64_t n = batch.signal.size(0);
     const Tensor loss =
         cross_entropy_of_shares(logit.slice(0, 0, n), logit.slice(0, n), options.shares);
@@ -414,20 +418,20 @@ double train_ratio(ClassifierImpl& network, const RatioBatches& batches,
 double calibrate(ParameterisedRatioImpl& ratio, const RatioBatches& batches, std::int64_t count) {
   require(count > 0, "a positive number of batches expected", k_where);
   const at::NoGradGuard no_graph;
-  const Monomials basis(ratio.parameters(), ratio.degree());
-  std::vector<Tensor> logits, monomials_of, signs;
+  const Polynomials basis(ratio.parameters(), ratio.degree());
+  std::vector<Tensor> logits, basis_of, signs;
   for (std::int64_t step = 0; step < count; ++step) {
     const RatioBatch batch = batches(step);
     check_batch(batch);
+    require(batch.theta.defined(), "theta [n, p] of signal events expected", k_where);
     const Tensor m = basis(rows(batch.theta, batch.theta.size(0), ratio.parameters().size()));
     const Tensor one = at::ones({batch.signal.size(0)}, at::kDouble);
     logits.insert(logits.end(), {ratio.logit(batch.signal, batch.theta),
                                  ratio.logit(batch.background, batch.theta)});
-    monomials_of.insert(monomials_of.end(), {m, m});
+    basis_of.insert(basis_of.end(), {m, m});
     signs.insert(signs.end(), {one, -one});
   }
-  const Calibration found =
-      regress({at::cat(logits, 0), at::cat(monomials_of, 0), at::cat(signs, 0)});
+  const Calibration found = regress({at::cat(logits, 0), at::cat(basis_of, 0), at::cat(signs, 0)});
   ratio.set_calibration(found.slope, found.offset);
   return found.error;
 }
@@ -483,7 +487,7 @@ double normalise(ParameterisedRatioImpl& ratio, const Tensor& background, const 
                   k_where);
     }
   }
-  const Tensor basis = Monomials(ratio.parameters(), ratio.degree())(thetas);
+  const Tensor basis = Polynomials(ratio.parameters(), ratio.degree())(thetas);
   const Tensor normal = basis.t().matmul(basis), right = basis.t().matmul(to_tensor(log_kappa));
   ratio.reset_calibration();
   ratio.set_calibration(ratio.slope().clone(), at::linalg_solve(normal, right));

@@ -23,8 +23,8 @@
 
 namespace slalom {
 
-using detail::MonomialJets;
-using detail::Monomials;
+using detail::PolynomialJets;
+using detail::Polynomials;
 using detail::require;
 using detail::shape_of;
 using detail::to_tensor;
@@ -58,8 +58,8 @@ class RatioOnEvents {
     auto* polynomial = dynamic_cast<PolynomialRatioImpl*>(network.get());
     if (polynomial == nullptr) return;
     const at::NoGradGuard no_graph;
-    basis_ = Monomials(polynomial->parameters(), polynomial->degree());
-    calibration_ = Monomials(ratio_->parameters(), ratio_->degree());
+    basis_ = Polynomials(polynomial->parameters(), polynomial->degree());
+    calibration_ = Polynomials(ratio_->parameters(), ratio_->degree());
     slope_ = to_vector(ratio_->slope());
     offset_ = to_vector(ratio_->offset());
     for (std::int64_t begin = 0; begin < events.size(0); begin += k_chunk) {
@@ -138,7 +138,7 @@ class RatioOnEvents {
   Jets polynomial_jets(const std::vector<double>& theta, std::size_t begin, std::size_t end,
                        bool derivatives) const {
     const std::size_t n = end - begin, p = theta.size(), terms = basis_.terms();
-    const MonomialJets m = basis_.jets(theta), c = calibration_.jets(theta);
+    const PolynomialJets m = basis_.jets(theta), c = calibration_.jets(theta);
     const auto dot = [](const double* x, const double* y, std::size_t size) {
       return std::inner_product(x, x + size, y, 0.0);
     };
@@ -191,7 +191,7 @@ class RatioOnEvents {
   ParameterisedRatio ratio_;
   Tensor events_;
   // Of a polynomial in theta.
-  Monomials basis_, calibration_;
+  Polynomials basis_, calibration_;
   std::vector<double> slope_, offset_, coefficients_;
 };
 

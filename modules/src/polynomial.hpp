@@ -10,22 +10,23 @@
 #include "slalom/modules/classifier.hpp"
 
 /// \file
-/// Polynomials in parameters that are mapped from their ranges to [-1, 1].
+/// Products of Legendre polynomials in parameters that are mapped from their ranges to [-1, 1]:
+/// orthogonal where theta is uniform, so that coefficients are learned one by one.
 namespace slalom::detail {
 
-/// Monomials at one theta, with derivatives by theta in its own units.
-struct MonomialJets {
+/// Polynomials at one theta, with derivatives by theta in its own units.
+struct PolynomialJets {
   std::vector<double> value;     ///< [terms]
   std::vector<double> gradient;  ///< [p][terms]
   std::vector<double> hessian;   ///< [p][p][terms]
 };
 
-/// The monomials of some parameters up to a total degree.
-class Monomials {
+/// The polynomials of some parameters up to a total degree.
+class Polynomials {
  public:
   /// Of no parameters.
-  Monomials() = default;
-  Monomials(const std::vector<ParameterInput>& parameters, std::int64_t degree);
+  Polynomials() = default;
+  Polynomials(const std::vector<ParameterInput>& parameters, std::int64_t degree);
   /// Number of them.
   std::size_t terms() const { return exponents_.size(); }
   /// Number of parameters p.
@@ -33,7 +34,7 @@ class Monomials {
   /// Their values [n, terms] at theta [n, p], float64, differentiable.
   Tensor operator()(const Tensor& theta) const;
   /// At one theta [p].
-  MonomialJets jets(const std::vector<double>& theta) const;
+  PolynomialJets jets(const std::vector<double>& theta) const;
 
  private:
   std::int64_t degree_ = 0;

@@ -92,13 +92,14 @@ MlpOptions small_network(std::vector<ParameterInput> parameters, std::int64_t in
 
 }  // namespace
 
-TEST_CASE("monomials up to a total degree", "[modules][density_ratio]") {
+TEST_CASE("polynomials up to a total degree", "[modules][density_ratio]") {
   using Exponents = std::vector<std::vector<std::int64_t>>;
-  CHECK(slalom::monomials(1, 3) == Exponents{{0}, {1}, {2}, {3}});
-  CHECK(slalom::monomials(2, 2) == Exponents{{0, 0}, {1, 0}, {0, 1}, {2, 0}, {1, 1}, {0, 2}});
-  CHECK(slalom::monomials(3, 3).size() == 20);
+  CHECK(slalom::polynomial_degrees(1, 3) == Exponents{{0}, {1}, {2}, {3}});
+  CHECK(slalom::polynomial_degrees(2, 2) ==
+        Exponents{{0, 0}, {1, 0}, {0, 1}, {2, 0}, {1, 1}, {0, 2}});
+  CHECK(slalom::polynomial_degrees(3, 3).size() == 20);
   check_fails(ErrorKind::usage, "density_ratio", "a degree of at least 0",
-              [] { slalom::monomials(0, 2); });
+              [] { slalom::polynomial_degrees(0, 2); });
 }
 
 TEST_CASE("networks of x and theta with a linear part", "[modules][density_ratio]") {
@@ -126,7 +127,8 @@ TEST_CASE("polynomials in theta with a network's coefficients", "[modules][densi
   for (std::size_t i = 0; i < 3; ++i) {
     const double a = 2.0 * t[2 * i] - 1.0, b = 0.5 * (t[2 * i + 1] - 1.0);
     const double* k = &c[6 * i];
-    const double expected = k[0] + k[1] * a + k[2] * b + k[3] * a * a + k[4] * a * b + k[5] * b * b;
+    const double expected = k[0] + k[1] * a + k[2] * b + k[3] * (1.5 * a * a - 0.5) + k[4] * a * b +
+                            k[5] * (1.5 * b * b - 0.5);
     CHECK_THAT(found[i], WithinAbs(expected, 1e-13));
   }
   // One theta for all is a row of them.

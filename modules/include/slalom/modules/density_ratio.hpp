@@ -40,11 +40,12 @@ class SkipMlpImpl : public ClassifierImpl {
 };
 TORCH_MODULE(SkipMlp);  ///< copies share one module
 
-/// Products of powers of parameters, of a total degree up to `degree`: exponents of each, the
-/// constant first. [terms][p]
-std::vector<std::vector<std::int64_t>> monomials(std::int64_t parameters, std::int64_t degree);
+/// Products of Legendre polynomials P_k of the parameters, of a total degree up to `degree`: k for
+/// each parameter, the constant first. [terms][p]
+std::vector<std::vector<std::int64_t>> polynomial_degrees(std::int64_t parameters,
+                                                          std::int64_t degree);
 
-/// f(x, theta) = sum_k t^k f_k(x), a polynomial in theta (mapped to [-1, 1]) whose coefficients are
+/// f(x, theta) = sum_k P_k(t) f_k(x), a polynomial in theta (t, in [-1, 1]) whose coefficients are
 /// the outputs of a network of x alone. A function of theta that cannot wriggle between the points
 /// it was trained at, and whose fits cost next to nothing, since the network is evaluated once.
 class PolynomialRatioImpl : public ClassifierImpl {
@@ -54,7 +55,7 @@ class PolynomialRatioImpl : public ClassifierImpl {
   explicit PolynomialRatioImpl(MlpOptions options = {}, std::int64_t degree = 3);
   Tensor outputs(const Tensor& features, const Tensor& theta) override;
   bool piecewise_linear() const override;
-  /// f_k(x) [n, terms], in the order of monomials().
+  /// f_k(x) [n, terms], in the order of polynomial_degrees().
   Tensor coefficients(const Tensor& features);
   /// See MlpImpl::fit_normalisation().
   void fit_normalisation(const Tensor& features, const Tensor& weights = {});
@@ -89,8 +90,8 @@ class ParameterisedRatioImpl : public ClassifierImpl {
   Tensor logit(const Tensor& features, const Tensor& theta);
   /// a(theta) and b(theta): [2] for theta [p], [n, 2] for [n, p].
   Tensor calibration(const Tensor& theta);
-  /// Sets a and b: coefficients [terms] in the order of monomials(). \throws Error (usage) for
-  /// sizes
+  /// Sets a and b: coefficients [terms] in the order of polynomial_degrees(). \throws Error (usage)
+  /// for sizes
   void set_calibration(const Tensor& slope, const Tensor& offset);
   /// a = 1, b = 0.
   void reset_calibration();
@@ -115,8 +116,9 @@ TORCH_MODULE(ParameterisedRatio);  ///< copies share one module
 
 /// Simulated events to train with: as many of both classes, so that cross entropy is balanced.
 struct RatioBatch {
-  Tensor signal;      ///< [n, f], each drawn at its own theta
-  Tensor theta;       ///< [n, p]; background events get the same ones
+  Tensor signal;  ///< [n, f], each drawn at its own theta
+  Tensor
+      theta;  ///< [n, p]; background events get the same ones. Undefined: for a network without it
   Tensor background;  ///< [n, f]
 };
 /// Batch number `step`; a pure function of it.
