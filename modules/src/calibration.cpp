@@ -3,7 +3,9 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/argsort.h>
 #include <ATen/ops/bucketize.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/ones_like.h>
@@ -141,6 +143,97 @@ BinnedCalibration binned_calibration(const Tensor& logit, const Tensor& labels,
   std::vector<double> ratio;
   for (std::size_t k = 0; k <= kept.size(); ++k) ratio.push_back(std::log(s_sums[k] / b_sums[k]));
   return {at::tensor(kept, at::kDouble).to(x.device()),
+          at::tensor(ratio, at::kDouble).to(x.device())};
+}
+
+namespace {
+
+/// Events of neighbouring logits that share one ratio.
+struct Step {
+  double signal = 0.0, background = 0.0;  // weights
+  double moment = 0.0;                    // sum of weight times logit
+  /// Whether the ratio of this one is at least that of the next.
+  bool violates(const Step& next) const {
+    return signal * next.background >= next.signal * background;
+  }
+  Step& operator+=(const Step& other) {
+    signal += other.signal;
+    background += other.background;
+    moment += other.moment;
+    return *this;
+  }
+};
+
+/// Steps of ascending ratio, each with events of both classes.
+std::vector<Step> pool(const std::vector<Step>& events) {
+  std::vector<Step> steps;
+  for (const Step& event : events) {
+    steps.push_back(event);
+    while (steps.size() > 1 && steps[steps.size() - 2].violates(steps.back())) {
+      const Step last = steps.back();
+      steps.pop_back();
+      steps.back() += last;
+    }
+  }
+  if (steps.size() == 2 && !(steps[0].signal > 0.0) && !(steps[1].background > 0.0)) {
+    throw Error(ErrorKind::numerical, "the classes are separated completely", k_where);
+  }
+  // Inside, a step without one class cannot be: only the first has no signal, only the last no
+  // background.
+  if (steps.size() > 1 && !(steps.front().signal > 0.0)) {
+    steps[1] += steps[0];
+    steps.erase(steps.begin());
+  }
+  if (steps.size() > 1 && !(steps.back().background > 0.0)) {
+    steps[steps.size() - 2] += steps.back();
+    steps.pop_back();
+  }
+  return steps;
+}
+
+}  // namespace
+
+Tensor IsotonicCalibration::operator()(const Tensor& other) const {
+  const Tensor x = other.to(at::kDouble);
+  const std::int64_t points = logit.size(0);
+  if (points == 1) return ratio[0] + 0.0 * x;
+  const Tensor place =
+      at::bucketize(x.detach().contiguous(), logit, false, true).clamp(1, points - 1).reshape({-1});
+  const auto at_points = [&](const Tensor& values, const Tensor& which) {
+    return values.index_select(0, which).reshape(x.sizes());
+  };
+  const Tensor x0 = at_points(logit, place - 1), x1 = at_points(logit, place),
+               y0 = at_points(ratio, place - 1), y1 = at_points(ratio, place);
+  return y0 + (y1 - y0) * ((x - x0) / (x1 - x0)).clamp(0.0, 1.0);
+}
+
+IsotonicCalibration isotonic_calibration(const Tensor& logit, const Tensor& labels,
+                                         const Tensor& weights) {
+  const at::NoGradGuard no_graph;
+  const Tensor w = checked_weights(logit, labels, weights), x = logit.to(at::kDouble);
+  const Tensor order = at::argsort(x);
+  const Tensor xs = x.index_select(0, order).to(at::kCPU).contiguous(),
+               ws = w.index_select(0, order).to(at::kCPU).contiguous(),
+               ls = labels.index_select(0, order).to(at::kCPU, at::kDouble).contiguous();
+  require(at::isfinite(xs).all().item<bool>(), "finite logits expected", k_where);
+  std::vector<Step> events;
+  for (std::int64_t i = 0; i < xs.size(0); ++i) {
+    const double value = xs.data_ptr<double>()[i], weight = ws.data_ptr<double>()[i];
+    const bool is_signal = ls.data_ptr<double>()[i] == 1.0;
+    const Step event{is_signal ? weight : 0.0, is_signal ? 0.0 : weight, weight * value};
+    // Equal logits are one event.
+    if (i > 0 && value == xs.data_ptr<double>()[i - 1]) {
+      events.back() += event;
+    } else {
+      events.push_back(event);
+    }
+  }
+  std::vector<double> points, ratio;
+  for (const Step& step : pool(events)) {
+    points.push_back(step.moment / (step.signal + step.background));
+    ratio.push_back(std::log(step.signal / step.background));
+  }
+  return {at::tensor(points, at::kDouble).to(x.device()),
           at::tensor(ratio, at::kDouble).to(x.device())};
 }
 

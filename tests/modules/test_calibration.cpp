@@ -2,6 +2,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <cmath>
@@ -10,6 +11,7 @@
 #include "slalom/modules/calibration.hpp"
 #include "support/catch.hpp"
 #include "support/fails.hpp"
+#include "support/gradients.hpp"
 #include "support/tensors.hpp"
 
 using at::Tensor;
@@ -84,6 +86,41 @@ TEST_CASE("bins without one of the classes join their neighbours", "[modules][ca
   for (const double x : {-1.0, 0.0, 1.0}) {
     CHECK(std::abs(fine(tensor({0.2 * x})).item<double>() - 2.0 * x) < 0.12);
   }
+}
+
+TEST_CASE("isotonic calibration pools what falls", "[modules][calibration]") {
+  // Shares of signal 1/2, 0, 1, 1/2: the middle two in order, the outer ones not.
+  const Tensor logit = tensor({0, 0, 1, 1, 2, 2, 3, 3}),
+               labels = tensor({0, 1, 0, 0, 1, 1, 0, 1}).to(at::kLong);
+  const auto calibrated = slalom::isotonic_calibration(logit, labels);
+  // {0, 1} has 1 of 4, {2, 3} 3 of 4.
+  CHECK(values(calibrated.logit) == std::vector<double>{0.5, 2.5});
+  const auto ratio = values(calibrated(tensor({-9.0, 0.5, 1.5, 2.5, 9.0})));
+  const std::vector<double> expected{-std::log(3.0), -std::log(3.0), 0.0, std::log(3.0),
+                                     std::log(3.0)};
+  for (std::size_t i = 0; i < ratio.size(); ++i) CHECK(std::abs(ratio[i] - expected[i]) < 1e-14);
+  // Of many events: the truth, whatever monotone function of it the logit is.
+  Tensor many;
+  const Tensor t = gaussians(100000, many);
+  const auto fine = slalom::isotonic_calibration(t * t * t, many);
+  for (const double x : {-1.5, -1.0, 0.5, 1.0, 1.5}) {
+    CHECK(std::abs(fine(tensor({x * x * x})).item<double>() - 2.0 * x) < 0.2);
+  }
+  const Tensor sorted = fine.ratio.slice(0, 1) - fine.ratio.slice(0, 0, -1);
+  CHECK((sorted > 0.0).all().item<bool>());
+  CHECK(at::isfinite(fine.ratio).all().item<bool>());
+  // Ends of one class are joined with their neighbours.
+  const auto ends = slalom::isotonic_calibration(tensor({0, 1, 2, 3, 4, 5}),
+                                                 tensor({0, 1, 0, 1, 0, 1}).to(at::kLong));
+  CHECK(at::isfinite(ends.ratio).all().item<bool>());
+  slalom::test::check_gradients([&](const std::vector<Tensor>& in) { return calibrated(in[0]); },
+                                {tensor({0.9, 1.7, 2.2})});
+  check_fails(ErrorKind::numerical, "calibration", "separated", [&] {
+    slalom::isotonic_calibration(tensor({0, 1}), tensor({0, 1}).to(at::kLong));
+  });
+  check_fails(ErrorKind::usage, "calibration", "finite logits", [&] {
+    slalom::isotonic_calibration(tensor({0, NAN}), tensor({0, 1}).to(at::kLong));
+  });
 }
 
 TEST_CASE("calibration without both classes is refused", "[modules][calibration]") {

@@ -43,4 +43,22 @@ struct BinnedCalibration {
 BinnedCalibration binned_calibration(const Tensor& logit, const Tensor& labels,
                                      const Tensor& weights = {}, std::int64_t bins = 100);
 
+/// log s/b as a non-decreasing function of the logit, straight between points and constant beyond
+/// them.
+struct IsotonicCalibration {
+  Tensor logit;  ///< points [K], ascending
+  Tensor ratio;  ///< log s/b there [K], ascending
+  /// Calibrated logits, of any shape, float64; differentiable by the logit, piecewise.
+  Tensor operator()(const Tensor& other) const;
+};
+
+/// The non-decreasing function of largest likelihood (pool adjacent violators; Zadrozny and Elkan,
+/// KDD 2002), one point in the middle of each of its steps. Steps at the ends that hold one class
+/// only are joined with the next: their ratio would be infinite. It knows no scale and needs no
+/// bins, and keeps the order of events; errors are those of the steps' contents. \throws Error
+/// (usage) for shapes, Error (numerical) if a class is missing, or the classes are
+///   separated completely
+IsotonicCalibration isotonic_calibration(const Tensor& logit, const Tensor& labels,
+                                         const Tensor& weights = {});
+
 }  // namespace slalom

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "slalom/modules/torch.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "slalom/core/fit.hpp"
+#include "slalom/core/random.hpp"
+#include "slalom/core/signal_fraction.hpp"
+#include "slalom/core/toys.hpp"
+#include "slalom/modules/density_ratio.hpp"
+
+/// \file
+/// PAWS (arXiv:2405.08889, 2506.00119): a signal's fraction mu and its parameters theta (masses,
+/// decay modes) from unlabelled events, with a frozen ratio r(x | theta) that was trained before,
+///
+///     log L(mu, theta) = sum_i w_i log(1 + mu (r(x_i | theta) - 1)).
+///
+/// Gradient and Hessian are exact: log r is differentiated by theta for each event, the rest is
+/// closed.
+namespace slalom {
+
+/// What is fitted, and how hard it is tried.
+struct PawsOptions {
+  double mu_upper = 1.0;                 ///< largest fraction, at most 1; the smallest is 0
+  std::vector<double> lower{}, upper{};  ///< of theta [p]; empty for the box of the ratio
+  std::vector<double> held{};            ///< theta that is not fitted [p]; NaN or empty: it is
+  /// Points along each axis of theta where mu alone is fitted first. The best of these that are
+  /// maxima among their neighbours are where the joint fits start.
+  std::int64_t grid = 9;
+  std::int64_t starts = 3;      ///< joint fits, at most; the best is kept
+  std::vector<double> start{};  ///< one more of them, at this theta [p]; empty: none
+  double tolerance = 1e-6;      ///< see MinimizeOptions
+  int max_iterations = 100;     ///< of one joint fit
+};
+
+/// One joint fit.
+struct PawsStart {
+  std::vector<double> theta;                 ///< where it started
+  FitStatus status = FitStatus::infeasible;  ///< how it ended
+  double log_likelihood = 0.0;               ///< where it ended
+};
+
+/// The best fit. At mu = 0 the likelihood does not depend on theta: theta is then where log L is
+/// steepest in mu among the points of the grid, and has no error.
+struct PawsFit {
+  FitStatus status = FitStatus::infeasible;  ///< look at it before using anything else
+  std::string message;                       ///< in words, for people
+  double mu = 0.0;                           ///< fraction
+  std::vector<double> theta;                 ///< [p]
+  double mu_error = 0.0;                     ///< from the inverse Hessian
+  std::vector<double> theta_errors;          ///< the same [p]; 0 for what is held or at a bound
+  std::vector<double> covariance;  ///< of (mu, theta) [(1 + p)^2]; empty if not positive definite
+  std::vector<bool> at_bound;      ///< of (mu, theta) [1 + p]
+  double log_likelihood = 0.0;     ///< above that of mu = 0
+  double q0 = 0.0;                 ///< 2 log L, maximised over theta
+  double z = 0.0;                  ///< sqrt(q0): a local significance, without look-elsewhere
+  std::vector<PawsStart> starts;   ///< all joint fits
+  /// True if the best fit is a maximum to the tolerance.
+  bool converged() const { return status == FitStatus::converged; }
+};
+
+/// log L of one set of events. With several ratios (trained on different splits or seeds) it is the
+/// mean of their log L. Ratios are shared and must not be changed; where one is a PolynomialRatio
+/// its network is evaluated once, here. Const functions may be called from several threads.
+class PawsLikelihood {
+ public:
+  /// log L and its derivatives by (mu, theta).
+  struct Point {
+    double value = 0.0;            ///< log L(mu, theta) - log L(0)
+    std::vector<double> gradient;  ///< [1 + p]
+    std::vector<double> hessian;   ///< [(1 + p)^2]
+  };
+
+  /// \param events features [n, f] \param weights [n] >= 0; undefined: 1 each
+  /// \throws Error (usage) for shapes, no events, no ratio or ratios of other parameters
+  PawsLikelihood(std::vector<ParameterisedRatio> ratios, const Tensor& events,
+                 const Tensor& weights = {});
+  ~PawsLikelihood();
+  /// Moves. Not copied.
+  PawsLikelihood(PawsLikelihood&&) noexcept;
+
+  /// Number of parameters p.
+  std::size_t parameters() const;
+  /// log L, gradient and Hessian. \param theta [p]
+  Point evaluate(double mu, const std::vector<double>& theta) const;
+  /// log r of every event by one of the ratios [n].
+  std::vector<double> log_ratio(const std::vector<double>& theta, std::size_t ratio = 0) const;
+  /// The likelihood of mu alone for one theta. \throws Error (numerical) for NaN
+  SignalFractionLikelihood fraction(const std::vector<double>& theta) const;
+  /// Best mu and theta. \throws Error (usage) for options
+  PawsFit fit(const PawsOptions& options = {}) const;
+  /// Best theta for one mu; `PawsFit::log_likelihood` is what a profile needs.
+  PawsFit fit_at(double mu, const PawsOptions& options = {}) const;
+  /// See fit_paws_weakly(); the reference is the likelihood of background events with these ratios.
+  PawsFit fit_weakly(const PawsLikelihood& reference, const PawsOptions& options = {}) const;
+
+ private:
+  struct State;
+  std::unique_ptr<const State> state_;
+};
+
+/// PawsLikelihood::fit() of one ratio.
+PawsFit fit_paws(const ParameterisedRatio& ratio, const Tensor& events,
+                 const PawsOptions& options = {}, const Tensor& weights = {});
+
+/// A fit with the bias of its ratio taken off, and that bias.
+struct PawsCorrection {
+  PawsFit fit;                ///< mu and theta corrected, within their bounds; the rest as it was
+  PawsFit simulated;          ///< of the simulated mixture at the uncorrected mu and theta
+  std::vector<double> shift;  ///< what was taken off (mu, theta) [1 + p]
+};
+
+/// Fits the mixture of simulated events that the fit claims to have seen, signal at its theta with
+/// the weight mu, background with the rest, and takes the difference off: whatever is wrong with
+/// the ratio, shape or normalisation, cancels to first order (indirect inference, one step). The
+/// variance of the result is larger by the ratio of events in the data to those simulated. A fit at
+/// mu = 0 is returned as it is. \param signal [k, f] drawn at `fit.theta` \param background [m, f]
+/// \throws Error (usage) for a fit that has not converged, or no events
+PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const PawsFit& fit,
+                            const Tensor& signal, const Tensor& background,
+                            const PawsOptions& options = {});
+
+/// log L maximised over theta at each mu [m], above that of the best fit: <= 0. A point that lies
+/// higher than the fit replaces it in `best`.
+std::vector<double> paws_profile(const PawsLikelihood& likelihood, PawsFit& best,
+                                 const std::vector<double>& mu, const PawsOptions& options = {});
+
+/// Interval of mu where the profile of log L is at most `drop` below its maximum; the lower end is
+/// 0 where the drop is not reached. \throws Error (usage) for a fit that has not converged
+SignalFractionInterval paws_interval(const PawsLikelihood& likelihood, PawsFit& best,
+                                     double drop = k_drop_68, const PawsOptions& options = {});
+
+/// A scan of two of (mu, theta_1, ...): log L maximised over the others, above the best fit.
+struct PawsScan {
+  std::array<std::size_t, 2> axes{};          ///< 0: mu, 1 + k: theta_k
+  std::array<std::vector<double>, 2> values;  ///< along both
+  std::vector<double> log_likelihood;         ///< [first * second], <= 0 but for rounding
+};
+
+/// Wilks' contours of two parameters are at -1.15 (68.27 %) and -3.00 (95 %).
+PawsScan paws_scan(const PawsLikelihood& likelihood, const PawsFit& best,
+                   std::array<std::size_t, 2> axes, std::array<std::vector<double>, 2> values,
+                   const PawsOptions& options = {});
+
+/// Makes the events [n, f] of one pseudo-experiment; called from several threads at once.
+using EventSampler = std::function<Tensor(RandomStream& random)>;
+
+/// Events drawn from `events` [n, f] with replacement, a Poisson number of them: the bootstrap.
+EventSampler bootstrap_sampler(const Tensor& events);
+
+/// How toys are run.
+struct PawsToyOptions {
+  std::size_t n_toys = 300;  ///< number of them
+  std::uint64_t seed = 0;    ///< toys of different seeds are independent
+  std::uint32_t family = 0;  ///< keeps ensembles of one seed apart
+  PawsOptions fit{};         ///< of every toy
+};
+
+/// Fits of toys, in order. On as many threads as LibTorch may use (at::set_num_threads); the result
+/// does not depend on it.
+std::vector<PawsFit> run_paws_toys(const std::vector<ParameterisedRatio>& ratios,
+                                   const EventSampler& sampler, const PawsToyOptions& options = {});
+
+/// P(q0 >= observed) among toys that converged, q0 maximised over theta in both: a global p-value,
+/// with the look-elsewhere effect, where the sampler makes background only.
+ToyProbability paws_p_value(const std::vector<PawsFit>& toys, double q0);
+
+/// The estimate of the published method: (mu, theta) that minimise weak_cross_entropy() of the data
+/// against a background reference, through the frozen ratio. `log_likelihood` is that of the data,
+/// `q0` and errors are 0: take those of bootstraps.
+/// \param reference background events [m, f]
+PawsFit fit_paws_weakly(const ParameterisedRatio& ratio, const Tensor& events,
+                        const Tensor& reference, const PawsOptions& options = {});
+
+}  // namespace slalom
