@@ -187,9 +187,10 @@ bool make_density(const MixtureProcess& p, const Columns& f, const Eigen::Map<co
 }
 
 /// Mean and covariance of the columns of an exponential process.
-void make_moments(const Columns& f, const Eigen::Map<const Vector>& q, Shape& shape) {
+void make_moments(const Columns& f, const Eigen::Map<const Vector>& q, bool second, Shape& shape) {
   const Vector p = q.cwiseProduct(shape.density);
   shape.mean = f.transpose() * p;
+  if (!second) return;
   const Eigen::Index d = f.cols();
   shape.covariance = Matrix::Zero(d, d);
   Rows centred, weighted;
@@ -271,8 +272,8 @@ double TemplateMixture::evaluate(std::span<const double> x, Work& work) const {
     const Eigen::Map<const Vector> theta(x.data() + 1 + offsets[c], index(d));
     if (!make_density(processes_[c], f, q, theta, shapes[c])) return k_infinity;
     if ((work.first || work.outer) && processes_[c].family == MixtureFamily::exponential) {
-      make_moments(f, q, shapes[c]);
-      mirror(shapes[c].covariance);
+      make_moments(f, q, work.second, shapes[c]);
+      if (work.second) mirror(shapes[c].covariance);
     }
   }
 
