@@ -85,8 +85,8 @@ class Chain {
       : density_(density), options_(options), random_(options.seed, number), d_(start.size()) {
     lower_ = Matrix::Identity(index(d_), index(d_));
     if (!options.covariance.empty()) {
-      lower_ = Eigen::LLT<Matrix>(Matrix(Eigen::Map<const Rows>(options.covariance.data(),
-                                                                index(d_), index(d_))))
+      lower_ = Eigen::LLT<Matrix>(
+                   Matrix(Eigen::Map<const Rows>(options.covariance.data(), index(d_), index(d_))))
                    .matrixL();
     }
     begin(start);
@@ -302,7 +302,8 @@ void check_options(const std::vector<double>& start, const HmcOptions& o) {
 std::vector<double> normal_scores(std::span<const double> draws) {
   std::vector<std::size_t> order(draws.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return draws[a] < draws[b]; });
+  std::sort(order.begin(), order.end(),
+            [&](std::size_t a, std::size_t b) { return draws[a] < draws[b]; });
   std::vector<double> scores(draws.size());
   for (std::size_t begin = 0, end = 0; begin < order.size(); begin = end) {
     while (end < order.size() && draws[order[end]] == draws[order[begin]]) ++end;
@@ -363,7 +364,8 @@ struct SplitChains {
       sum += 2.0 * pair;
       last = pair;
     }
-    return all / std::max(sum, 1.0 / std::log10(all));  // the bound that Stan sets to anticorrelation
+    return all /
+           std::max(sum, 1.0 / std::log10(all));  // the bound that Stan sets to anticorrelation
   }
 
   std::size_t length = 0;
@@ -414,9 +416,8 @@ std::vector<double> HmcResult::variable(std::size_t d) const {
 bool HmcResult::trustworthy() const {
   const double enough = 100.0 * static_cast<double>(chains);
   return divergences == 0 &&
-         std::all_of(summaries.begin(), summaries.end(), [&](const ChainSummary& s) {
-           return s.r_hat < 1.01 && s.ess >= enough;
-         });
+         std::all_of(summaries.begin(), summaries.end(),
+                     [&](const ChainSummary& s) { return s.r_hat < 1.01 && s.ess >= enough; });
 }
 
 HmcResult sample(const LogDensity& density, const std::vector<double>& start,
@@ -438,8 +439,8 @@ HmcResult sample(const LogDensity& density, const std::vector<double>& start,
       const std::size_t at = c * r.draws + i;
       chain.draw({r.samples.data() + at * r.dimension, r.dimension}, r.log_density[at]);
       r.acceptance[c] += chain.acceptance() / static_cast<double>(r.draws);
-      diverged[c] += chain.diverged() ? 1 : 0;
-      cut[c] += chain.cut() ? 1 : 0;
+      if (chain.diverged()) ++diverged[c];
+      if (chain.cut()) ++cut[c];
     }
     r.step[c] = chain.step();
     evaluations[c] = chain.evaluations();

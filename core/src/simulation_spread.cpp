@@ -26,12 +26,13 @@ double shrinkage_of(const Matrix& centred, const Matrix& covariance, Shrinkage k
   // Both estimators are written for the covariance with 1 / K; the ratio does not change below.
   const double d = static_cast<double>(covariance.rows()), k = static_cast<double>(centred.rows());
   const double trace = covariance.trace(), square = covariance.squaredNorm();
-  const double spread = square - trace * trace / d;  // d times the distance from the target, squared
+  const double spread =
+      square - trace * trace / d;  // d times the distance from the target, squared
   if (spread <= 1e-12 * square) return 1.0;
   if (kind == Shrinkage::oas) {
     const double n = k - 1.0;  // draws, of which one made the mean
-    return std::min(1.0, ((1.0 - 2.0 / d) * square + trace * trace) /
-                             ((n + 1.0 - 2.0 / d) * spread));
+    return std::min(1.0,
+                    ((1.0 - 2.0 / d) * square + trace * trace) / ((n + 1.0 - 2.0 / d) * spread));
   }
   double noise = 0.0;  // of the elements of the covariance, estimated from its terms
   for (Eigen::Index i = 0; i < centred.rows(); ++i) {
@@ -128,8 +129,8 @@ ShapePrior population_prior(const std::vector<double>& coordinates, std::size_t 
   const std::size_t d = coordinates.size() / k;
   const bool plain = options.shrinkage == Shrinkage::none;
   if (plain && k < d + (options.student ? 3 : 2)) {
-    refuse(std::to_string(k) + " simulations are too few for a covariance of " +
-               std::to_string(d) + " parameters without shrinkage",
+    refuse(std::to_string(k) + " simulations are too few for a covariance of " + std::to_string(d) +
+               " parameters without shrinkage",
            where);
   }
   const Eigen::Map<const Rows> a(coordinates.data(), index(k), index(d));

@@ -40,8 +40,9 @@ void check_process(const MixtureProcess& p, std::size_t points, const std::strin
   const bool exponential = p.family == MixtureFamily::exponential;
   const std::size_t d = p.start.size();
   if (exponential ? p.base.size() != points : !p.base.empty()) {
-    refuse("the base has " + std::to_string(p.base.size()) + " numbers; an exponential mixture of " +
-               std::to_string(points) + " points has as many, a linear one none",
+    refuse("the base has " + std::to_string(p.base.size()) +
+               " numbers; an exponential mixture of " + std::to_string(points) +
+               " points has as many, a linear one none",
            where);
   }
   if (!exponential && d == 0) refuse("a linear mixture has at least one component", where);
@@ -112,9 +113,8 @@ MixtureProcess exponential_mixture(const std::vector<double>& log_densities, std
 
 MixtureProcess linear_mixture(std::vector<double> densities, std::size_t k, double concentration) {
   if (k == 0 || densities.empty() || densities.size() % k != 0) {
-    refuse(
-        std::to_string(densities.size()) + " numbers are no " + std::to_string(k) + " densities",
-        "linear mixture");
+    refuse(std::to_string(densities.size()) + " numbers are no " + std::to_string(k) + " densities",
+           "linear mixture");
   }
   MixtureProcess p;
   p.family = MixtureFamily::linear;
@@ -151,10 +151,10 @@ namespace {
 
 /// A process at some parameters.
 struct Shape {
-  Vector density;      // [P]
-  double sum = 1.0;    // linear: of the weights
-  Vector mean;         // exponential: of the columns [D]
-  Matrix covariance;   // exponential: of the columns [D * D]
+  Vector density;     // [P]
+  double sum = 1.0;   // linear: of the weights
+  Vector mean;        // exponential: of the columns [D]
+  Matrix covariance;  // exponential: of the columns [D * D]
 };
 
 using Columns = Eigen::Map<const Rows, 0, Eigen::OuterStride<>>;
@@ -231,8 +231,8 @@ TemplateMixture::TemplateMixture(MixtureProcess signal, MixtureProcess backgroun
 
 void TemplateMixture::set_data(std::vector<double> data) {
   if (data.size() != points()) {
-    refuse("there are " + std::to_string(data.size()) + " numbers for " +
-               std::to_string(points()) + " points",
+    refuse("there are " + std::to_string(data.size()) + " numbers for " + std::to_string(points()) +
+               " points",
            "data");
   }
   check_numbers(data, false, "the data", "data");
@@ -254,8 +254,8 @@ std::vector<double> TemplateMixture::start(double kappa) const {
 double TemplateMixture::evaluate(std::span<const double> x, Work& work) const {
   if (x.size() != size()) {
     throw Error(ErrorKind::usage,
-                "there are " + std::to_string(x.size()) + " numbers for " +
-                    std::to_string(size()) + " parameters",
+                "there are " + std::to_string(x.size()) + " numbers for " + std::to_string(size()) +
+                    " parameters",
                 "template mixture");
   }
   const std::size_t n_all = size(), stride = n_all - 1;
@@ -288,8 +288,8 @@ double TemplateMixture::evaluate(std::span<const double> x, Work& work) const {
   if (work.first || work.outer) {
     work.gradient = Vector::Zero(index(n_all));
     work.products = Matrix::Zero(index(n_all), index(n_all));
-    Vector slope[2];           // sum n d(density) / R
-    Matrix curvature[2];       // exponential: sum n (density / R) times products of columns
+    Vector slope[2];                  // sum n d(density) / R
+    Matrix curvature[2];              // exponential: sum n (density / R) times products of columns
     double strength[2] = {0.0, 0.0};  // sum n density / R
     for (std::size_t c = 0; c < 2; ++c) {
       const Eigen::Index d = index(processes_[c].start.size());
@@ -311,7 +311,8 @@ double TemplateMixture::evaluate(std::span<const double> x, Work& work) const {
         const Vector share = shapes[c].density.segment(begin, m).cwiseProduct(inverse);
         strength[c] += counts.dot(share);
         if (d == 0) continue;
-        const Columns f = columns_of(rows_, points(), stride, offsets[c], processes_[c].start.size());
+        const Columns f =
+            columns_of(rows_, points(), stride, offsets[c], processes_[c].start.size());
         auto part = g.middleCols(1 + index(offsets[c]), d);
         if (processes_[c].family == MixtureFamily::exponential) {
           centred = f.middleRows(begin, m).rowwise() - shapes[c].mean.transpose();
@@ -369,8 +370,8 @@ double TemplateMixture::add_priors(std::span<const double> x, std::span<double> 
   for (const ShapePrior& prior : priors_) {
     const Eigen::Index m = index(prior.mean.size()), at = index(prior.first);
     const Eigen::Map<const Rows> precision(prior.precision.data(), m, m);
-    const Vector d = Eigen::Map<const Vector>(x.data() + at, m) -
-                     Eigen::Map<const Vector>(prior.mean.data(), m);
+    const Vector d =
+        Eigen::Map<const Vector>(x.data() + at, m) - Eigen::Map<const Vector>(prior.mean.data(), m);
     const Vector pull = precision * d;
     const double square = d.dot(pull);
     const bool gaussian = std::isinf(prior.degrees);
@@ -380,7 +381,8 @@ double TemplateMixture::add_priors(std::span<const double> x, std::span<double> 
     if (!gradient.empty()) Eigen::Map<Vector>(gradient.data() + at, m) += factor * pull;
     if (!hessian.empty()) {
       h.block(at, at, m, m) += factor * precision;
-      if (!gaussian) h.block(at, at, m, m) -= (2.0 * factor * factor / power) * pull * pull.transpose();
+      if (!gaussian)
+        h.block(at, at, m, m) -= (2.0 * factor * factor / power) * pull * pull.transpose();
     }
   }
   std::size_t at = 1;

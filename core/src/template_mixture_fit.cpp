@@ -160,7 +160,9 @@ IntervalSide side_of(const TemplateMixture& mixture, const MixtureFit& best,
     step *= 1.5;
   }
   // The root of the rise is nearly linear: regula falsi (Illinois) on it.
-  const auto root = [&](double f) { return std::sqrt(std::max(f + level, 0.0)) - std::sqrt(level); };
+  const auto root = [&](double f) {
+    return std::sqrt(std::max(f + level, 0.0)) - std::sqrt(level);
+  };
   double g_inside = root(f_inside), g_outside = root(f_outside);
   int last = 0;
   for (int i = 0; i < 60; ++i) {
@@ -229,8 +231,8 @@ KappaPosterior kappa_posterior(const TemplateMixture& mixture, const MixtureFit&
   KappaPosterior result;
   std::vector<double> log_density(points);
   for (std::size_t i = 0; i < points; ++i) {
-    result.kappa.push_back(low + (high - low) * static_cast<double>(i) /
-                                     static_cast<double>(points - 1));
+    result.kappa.push_back(low +
+                           (high - low) * static_cast<double>(i) / static_cast<double>(points - 1));
   }
   // From the best fit outwards, each conditional fit from its neighbour.
   const auto first = std::lower_bound(result.kappa.begin(), result.kappa.end(), best.kappa());
@@ -313,8 +315,7 @@ PullTest pull_test(const TemplateMixture& mixture, const MixtureFit& best, doubl
   std::vector<Eigen::Index> used;
   for (const ShapePrior& prior : mixture.priors()) {
     const Eigen::Index m = index(prior.mean.size()), at = index(prior.first);
-    const Eigen::LLT<Matrix> factor{
-        Matrix(Eigen::Map<const Rows>(prior.precision.data(), m, m))};
+    const Eigen::LLT<Matrix> factor{Matrix(Eigen::Map<const Rows>(prior.precision.data(), m, m))};
     if (factor.info() != Eigen::Success || whiten.block(at, at, m, m).any()) {
       throw Error(ErrorKind::usage, "a prior is singular, or overlaps another one", "pull test");
     }
@@ -339,7 +340,8 @@ PullTest pull_test(const TemplateMixture& mixture, const MixtureFit& best, doubl
     ++result.degrees;
   }
   const auto tail = [](double chi2, std::size_t degrees) {
-    return degrees == 0 ? 1.0 : boost::math::gamma_q(0.5 * static_cast<double>(degrees), 0.5 * chi2);
+    return degrees == 0 ? 1.0
+                        : boost::math::gamma_q(0.5 * static_cast<double>(degrees), 0.5 * chi2);
   };
   result.p_prior = tail(result.chi2_prior, used.size());
   result.p_value = tail(result.chi2, result.degrees);

@@ -15,9 +15,7 @@ namespace slalom {
 
 namespace {
 
-[[noreturn]] void refuse(const std::string& what) {
-  throw Error(ErrorKind::model, what, "topics");
-}
+[[noreturn]] void refuse(const std::string& what) { throw Error(ErrorKind::model, what, "topics"); }
 
 /// Checked sizes.
 struct Sizes {
@@ -60,7 +58,8 @@ void normalise(std::vector<double>& values, std::size_t columns) {
     const auto begin = values.begin() + static_cast<std::ptrdiff_t>(at);
     const auto end = begin + static_cast<std::ptrdiff_t>(columns);
     const double sum = std::accumulate(begin, end, 0.0);
-    for (auto it = begin; it != end; ++it) *it = sum > 0.0 ? *it / sum : 1.0 / static_cast<double>(columns);
+    for (auto it = begin; it != end; ++it)
+      *it = sum > 0.0 ? *it / sum : 1.0 / static_cast<double>(columns);
   }
 }
 
@@ -80,8 +79,8 @@ Topics start_of(const std::vector<double>& h, const Sizes& n, std::uint64_t seed
     const std::size_t near =
         static_cast<std::size_t>(random.uniform() * static_cast<double>(n.simulations));
     for (std::size_t v = 0; v < n.bins; ++v) {
-      t.topics[k * n.bins + v] = (0.5 * mean[v] + 0.5 * shares[near * n.bins + v]) *
-                                 (0.5 + random.uniform());
+      t.topics[k * n.bins + v] =
+          (0.5 * mean[v] + 0.5 * shares[near * n.bins + v]) * (0.5 + random.uniform());
     }
   }
   t.weights.resize(n.simulations * n.topics);
@@ -187,9 +186,8 @@ Topics lda_from(const std::vector<double>& h, const Sizes& n, const TopicOptions
     add(topics, o.topic_prior);
     t.weights = weights;
     t.topics = topics;
-    const double divergence =
-        geometric_means(weights, n.topics, o.weight_prior, weight_means) +
-        geometric_means(topics, n.bins, o.topic_prior, topic_means);
+    const double divergence = geometric_means(weights, n.topics, o.weight_prior, weight_means) +
+                              geometric_means(topics, n.bins, o.topic_prior, topic_means);
     t.loss = 0.5 * expectation(h, n, topic_means, weight_means, weights, topics) + divergence;
     if (t.iterations % 10 != 0) continue;
     if (before - t.loss <= o.tolerance * (std::abs(t.loss) + 1.0)) {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slalom/core/hmc.hpp"
-
 #include <cmath>
 #include <limits>
 
 #include "slalom/core/error.hpp"
+#include "slalom/core/hmc.hpp"
 #include "slalom/core/random.hpp"
 #include "support/catch.hpp"
 #include "support/fails.hpp"
@@ -23,8 +22,8 @@ using slalom::test::check_fails;
 
 namespace {
 
-/// Independent normal numbers of means 1, 2, ... and widths 1, 10, 100, ..., of which each has .9 of
-/// the one before added: correlated, and of very different scales.
+/// Independent normal numbers of means 1, 2, ... and widths 1, 10, 100, ..., of which each has .9
+/// of the one before added: correlated, and of very different scales.
 double chained_normals(std::span<const double> x, std::span<double> g) {
   double sum = 0.0, width = 1.0;
   for (double& v : g) v = 0.0;
@@ -150,7 +149,8 @@ TEST_CASE("effective size and R-hat of known series", "[core][hmc]") {
   CHECK(summarise_chains(narrow, 4).r_hat > 1.1);
   // Anticorrelated draws are worth more than independent ones, within reason.
   CHECK(summarise_chains(autoregressive(4, 1000, -0.5, 0.0), 4).ess > 6000.0);
-  check_fails(ErrorKind::usage, "chains", "7 draws", [] { summarise_chains(std::vector<double>(7), 2); });
+  check_fails(ErrorKind::usage, "chains", "7 draws",
+              [] { summarise_chains(std::vector<double>(7), 2); });
 }
 
 TEST_CASE("what cannot be sampled is refused", "[core][hmc]") {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slalom/core/mixture_posterior.hpp"
-
 #include <cmath>
 #include <string>
 
 #include "slalom/core/error.hpp"
+#include "slalom/core/mixture_posterior.hpp"
 #include "slalom/core/random.hpp"
 #include "support/catch.hpp"
 #include "support/fails.hpp"

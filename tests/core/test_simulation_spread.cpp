@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slalom/core/simulation_spread.hpp"
-
 #include <cmath>
 #include <limits>
 
 #include "slalom/core/error.hpp"
 #include "slalom/core/random.hpp"
+#include "slalom/core/simulation_spread.hpp"
 #include "support/catch.hpp"
 #include "support/fails.hpp"
 
@@ -71,8 +70,8 @@ TEST_CASE("directions are orthonormal and hold all simulations", "[core][simulat
     for (std::size_t e = 0; e < 2; ++e) {
       double product = 0.0;
       for (std::size_t i = 0; i < k_points; ++i) {
-        product += p[i] / sum * spread.directions[d * k_points + i] *
-                   spread.directions[e * k_points + i];
+        product +=
+            p[i] / sum * spread.directions[d * k_points + i] * spread.directions[e * k_points + i];
       }
       CHECK_THAT(product, WithinAbs(d == e ? 1.0 : 0.0, 1e-9));
     }
@@ -150,10 +149,12 @@ TEST_CASE("shrinkage helps with few draws and leaves many alone", "[core][simula
 }
 
 TEST_CASE("what makes no prior is refused", "[core][simulation_spread]") {
-  check_fails(ErrorKind::model, "population prior", "too few",
-              [] { population_prior(draws(5, {1, 1, 1, 1}, 1), 5, 1); });
-  check_fails(ErrorKind::model, "population prior", "singular",
-              [] { population_prior({1, 1, 2, 2, 3, 3, 5, 5, 6, 6}, 5, 1); });
+  check_fails(ErrorKind::model, "population prior", "too few", [] {
+    population_prior(draws(5, {1, 1, 1, 1}, 1), 5, 1);
+  });
+  check_fails(ErrorKind::model, "population prior", "singular", [] {
+    population_prior({1, 1, 2, 2, 3, 3, 5, 5, 6, 6}, 5, 1);
+  });
   check_fails(ErrorKind::model, "population prior", "7 numbers",
               [] { population_prior(std::vector<double>(7), 2, 1); });
   check_fails(ErrorKind::model, "simulation spread", "equal",

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slalom/core/template_mixture.hpp"
-
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -8,6 +6,7 @@
 
 #include "slalom/core/error.hpp"
 #include "slalom/core/random.hpp"
+#include "slalom/core/template_mixture.hpp"
 #include "support/catch.hpp"
 #include "support/fails.hpp"
 
@@ -199,8 +198,8 @@ TEST_CASE("known shapes: the errors are those of a fraction", "[core][template_m
   CHECK_THAT(best.kappa(), WithinAbs(0.25, 1e-7));
   double information = 0.0;
   for (std::size_t i = 0; i < k_points; ++i) {
-    information += 2e4 * 4.0 / k_points * (s[i] - b[i]) * (s[i] - b[i]) /
-                   (0.25 * s[i] + 0.75 * b[i]);
+    information +=
+        2e4 * 4.0 / k_points * (s[i] - b[i]) * (s[i] - b[i]) / (0.25 * s[i] + 0.75 * b[i]);
   }
   CHECK_THAT(best.laplace_error(), WithinRel(1.0 / std::sqrt(information), 1e-6));
   // The model is right, so that the sandwich agrees.
@@ -269,8 +268,7 @@ TEST_CASE("profile, Laplace and marginal agree where -log L is a parabola",
   TemplateMixture m(exponential_mixture(log_gaussians(k_signal), 3),
                     exponential_mixture(log_gaussians(k_background), 3), measure(),
                     {ridge_prior(1, 3, 20.0), ridge_prior(3, 3, 20.0)});
-  std::vector<double> n =
-      expected(1e6, 0.2, gaussians({{0.02, 0.52}}), gaussians({{1.02, 1.55}}));
+  std::vector<double> n = expected(1e6, 0.2, gaussians({{0.02, 0.52}}), gaussians({{1.02, 1.55}}));
   m.set_data(n);
   const MixtureFit best = fit(m);
   REQUIRE(best.converged());
@@ -324,7 +322,7 @@ TEST_CASE("fitted pulls have the scatter that the prior predicts", "[core][templ
       REQUIRE(test.degrees >= 2);
       CHECK(test.chi2 >= test.chi2_prior * (1.0 - 1e-12) * (test.degrees == 4 ? 1.0 : 0.0));
       sum += test.chi2 / static_cast<double>(test.degrees);
-      count += test.p_value < 0.05 ? 1 : 0;
+      if (test.p_value < 0.05) ++count;
     }
     mean = sum / toys;
     return static_cast<double>(count) / toys;
@@ -365,8 +363,9 @@ TEST_CASE("what makes no sense is refused", "[core][template_mixture]") {
   check_fails(ErrorKind::model, "prior 0", "fit into 6", [&] { m.set_priors({prior}); });
   prior = ridge_prior(1, 3);
   prior.precision[1] = 7.0;
-  check_fails(ErrorKind::model, "prior 1", "symmetric",
-              [&] { m.set_priors({ridge_prior(1, 3), prior}); });
+  check_fails(ErrorKind::model, "prior 1", "symmetric", [&] {
+    m.set_priors({ridge_prior(1, 3), prior});
+  });
   prior.precision = {1.0, 2.0, 2.0, 1.0};
   check_fails(ErrorKind::model, "prior 0", "negative", [&] { m.set_priors({prior}); });
   check_fails(ErrorKind::model, "data", "3 numbers", [&] { m.set_data({1, 2, 3}); });
@@ -376,8 +375,9 @@ TEST_CASE("what makes no sense is refused", "[core][template_mixture]") {
   MixtureFitOptions o;
   o.kappa_low = 2.0;
   check_fails(ErrorKind::model, "kappa", "rising", [&] { fit(m, o); });
-  check_fails(ErrorKind::usage, "template mixture", "3 numbers",
-              [&] { m.nll(std::vector<double>{1, 2, 3}); });
+  check_fails(ErrorKind::usage, "template mixture", "3 numbers", [&] {
+    m.nll(std::vector<double>{1, 2, 3});
+  });
 }
 
 TEST_CASE("data where there is no density", "[core][template_mixture]") {

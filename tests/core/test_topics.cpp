@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "slalom/core/topics.hpp"
-
 #include <algorithm>
 #include <cmath>
 #include <numeric>
 
 #include "slalom/core/error.hpp"
 #include "slalom/core/random.hpp"
+#include "slalom/core/topics.hpp"
 #include "support/catch.hpp"
 #include "support/fails.hpp"
 
@@ -74,7 +73,8 @@ double distance(const Topics& found) {
     double largest = 0.0;
     for (std::size_t k = 0; k < k_topics; ++k) {
       for (std::size_t v = 0; v < k_bins; ++v) {
-        largest = std::max(largest, std::abs(found.topics[order[k] * k_bins + v] - t[k * k_bins + v]));
+        largest =
+            std::max(largest, std::abs(found.topics[order[k] * k_bins + v] - t[k * k_bins + v]));
       }
     }
     best = std::min(best, largest);
@@ -149,16 +149,19 @@ TEST_CASE("latent Dirichlet allocation finds the topics", "[core][topics]") {
   std::vector<double> sum(k_bins, 1.0);
   for (std::size_t i = 0; i < h.size(); ++i) sum[i % k_bins] += h[i];
   const double all = std::accumulate(sum.begin(), sum.end(), 0.0);
-  for (std::size_t v = 0; v < k_bins; ++v) CHECK_THAT(mean.topics[v], WithinAbs(sum[v] / all, 1e-12));
+  for (std::size_t v = 0; v < k_bins; ++v)
+    CHECK_THAT(mean.topics[v], WithinAbs(sum[v] / all, 1e-12));
 }
 
 TEST_CASE("histograms that are none are refused", "[core][topics]") {
   check_fails(ErrorKind::model, "topics", "7 counts",
               [] { nmf_topics(std::vector<double>(7, 1.0), 3, 2); });
-  check_fails(ErrorKind::model, "topics", "simulation 1, bin 2",
-              [] { lda_topics({1, 1, 1, 1, 1, -1}, 3, 2); });
-  check_fails(ErrorKind::model, "topics", "simulation 1 has no entries",
-              [] { nmf_topics({1, 1, 1, 0, 0, 0}, 3, 2); });
+  check_fails(ErrorKind::model, "topics", "simulation 1, bin 2", [] {
+    lda_topics({1, 1, 1, 1, 1, -1}, 3, 2);
+  });
+  check_fails(ErrorKind::model, "topics", "simulation 1 has no entries", [] {
+    nmf_topics({1, 1, 1, 0, 0, 0}, 3, 2);
+  });
   check_fails(ErrorKind::model, "topics", "one topic", [] { nmf_topics({1, 1, 1}, 3, 0); });
   TopicOptions o;
   o.topic_prior = 0.0;

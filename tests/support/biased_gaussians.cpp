@@ -273,7 +273,8 @@ MixtureToy run_toy(TemplateMixture& mixture, const MixtureStudyOptions& o) {
       const std::vector<ShapePrior> original = mixture.priors();
       double square = 1.0;
       for (int i = 0; i < 20 && best.converged(); ++i) {
-        const double factor = test.chi2 / static_cast<double>(std::max<std::size_t>(test.degrees, 1));
+        const double factor =
+            test.chi2 / static_cast<double>(std::max<std::size_t>(test.degrees, 1));
         square = std::max(1.0, square * factor);
         std::vector<ShapePrior> wider = original;
         for (ShapePrior& p : wider) {
@@ -365,8 +366,9 @@ double MixtureStudy::mean() const {
 double MixtureStudy::scatter_of_draws() const {
   std::vector<double> means;
   for (std::size_t d = 0; d < draws; ++d) {
-    const std::vector<MixtureToy> part(results.begin() + static_cast<std::ptrdiff_t>(d * toys),
-                                       results.begin() + static_cast<std::ptrdiff_t>((d + 1) * toys));
+    const std::vector<MixtureToy> part(
+        results.begin() + static_cast<std::ptrdiff_t>(d * toys),
+        results.begin() + static_cast<std::ptrdiff_t>((d + 1) * toys));
     means.push_back(mean_over(part, [](const MixtureToy& t) { return t.kappa; }));
   }
   const double n = static_cast<double>(means.size());
@@ -377,7 +379,8 @@ double MixtureStudy::scatter_of_draws() const {
 }
 double MixtureStudy::rms() const {
   const double m = mean();
-  return std::sqrt(mean_over(results, [m](const MixtureToy& t) { return std::pow(t.kappa - m, 2); }));
+  return std::sqrt(
+      mean_over(results, [m](const MixtureToy& t) { return std::pow(t.kappa - m, 2); }));
 }
 double MixtureStudy::mean_laplace() const {
   return mean_over(results, [](const MixtureToy& t) { return t.laplace; });
@@ -394,7 +397,8 @@ double MixtureStudy::pull_width(bool sandwich) const {
     return (t.kappa - truth) / (sandwich ? t.sandwich : t.laplace);
   };
   const double m = mean_over(results, pull);
-  return std::sqrt(mean_over(results, [&](const MixtureToy& t) { return std::pow(pull(t) - m, 2); }));
+  return std::sqrt(
+      mean_over(results, [&](const MixtureToy& t) { return std::pow(pull(t) - m, 2); }));
 }
 double MixtureStudy::coverage(bool sandwich, double sigmas) const {
   return mean_over(results, [&](const MixtureToy& t) {
@@ -402,21 +406,22 @@ double MixtureStudy::coverage(bool sandwich, double sigmas) const {
   });
 }
 double MixtureStudy::interval_coverage() const {
-  return mean_over(results, [&](const MixtureToy& t) {
-    return t.low <= truth && truth <= t.high ? 1.0 : 0.0;
-  });
+  return mean_over(
+      results, [&](const MixtureToy& t) { return t.low <= truth && truth <= t.high ? 1.0 : 0.0; });
 }
 double MixtureStudy::mean_half_width() const {
   return mean_over(results, [](const MixtureToy& t) { return 0.5 * (t.high - t.low); });
 }
+double MixtureStudy::interval_bias() const {
+  return mean_over(results, [](const MixtureToy& t) { return 0.5 * (t.low + t.high); }) - truth;
+}
 double MixtureStudy::flagged(bool prior, double p) const {
-  return mean_over(results, [&](const MixtureToy& t) {
-    return (prior ? t.prior_p : t.chi2_p) < p ? 1.0 : 0.0;
-  });
+  return mean_over(
+      results, [&](const MixtureToy& t) { return (prior ? t.prior_p : t.chi2_p) < p ? 1.0 : 0.0; });
 }
 std::size_t MixtureStudy::failures() const {
-  return static_cast<std::size_t>(std::count_if(
-      results.begin(), results.end(), [](const MixtureToy& t) { return !t.converged; }));
+  return static_cast<std::size_t>(std::count_if(results.begin(), results.end(),
+                                                [](const MixtureToy& t) { return !t.converged; }));
 }
 
 std::string row_of(const std::string& name, const MixtureStudy& s) {
@@ -425,9 +430,8 @@ std::string row_of(const std::string& name, const MixtureStudy& s) {
                 "%-24s kappa %.4f scatter %.3f rms %.4f | S %.4f pull %.2f cov %.3f/%.3f | L %.4f "
                 "pull %.2f cov %.3f/%.3f | failed %zu",
                 name.c_str(), s.mean(), s.scatter_of_draws(), s.rms(), s.median_sandwich(),
-                s.pull_width(true), s.coverage(true, 1.0), s.coverage(true, 1.96),
-                s.mean_laplace(), s.pull_width(false), s.coverage(false, 1.0),
-                s.coverage(false, 1.96), s.failures());
+                s.pull_width(true), s.coverage(true, 1.0), s.coverage(true, 1.96), s.mean_laplace(),
+                s.pull_width(false), s.coverage(false, 1.0), s.coverage(false, 1.96), s.failures());
   return text;
 }
 

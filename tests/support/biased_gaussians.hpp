@@ -97,6 +97,7 @@ struct MixtureStudy {
   double coverage(bool sandwich, double sigmas) const;
   double interval_coverage() const;
   double mean_half_width() const;
+  double interval_bias() const;  ///< mean of the middles - truth
   double flagged(bool prior, double p = 0.05) const;
   std::size_t failures() const;
 };

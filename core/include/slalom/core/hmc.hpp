@@ -13,8 +13,8 @@
 /// arXiv:1701.02434), step sizes by dual averaging, and a dense metric learned in windows.
 namespace slalom {
 
-/// log density, up to a constant, and its gradient. \param x [D] \param gradient [D], to fill. It may
-/// return -infinity; what it fills does not matter there. Called by several threads at once.
+/// log density, up to a constant, and its gradient. \param x [D] \param gradient [D], to fill. It
+/// may return -infinity; what it fills does not matter there. Called by several threads at once.
 using LogDensity = std::function<double(std::span<const double> x, std::span<double> gradient)>;
 
 /// How to sample.

@@ -13,10 +13,12 @@ namespace slalom {
 
 /// Draws of the parameters of a mixture.
 struct MixturePosterior {
-  std::vector<double> samples{};  ///< kappa, signal, background [draws * N]; linear weights sum to 1
-  std::size_t dimension = 0;      ///< N
-  ChainSummary kappa{};           ///< of the signal fraction
-  HmcResult chains{};  ///< diagnostics; its variables are those that the sampler moves, without bounds
+  std::vector<double>
+      samples{};              ///< kappa, signal, background [draws * N]; linear weights sum to 1
+  std::size_t dimension = 0;  ///< N
+  ChainSummary kappa{};       ///< of the signal fraction
+  HmcResult
+      chains{};  ///< diagnostics; its variables are those that the sampler moves, without bounds
   /// Central interval of kappa. \param probability inside
   Interval central(double probability = 0.6827) const;
   /// Shortest interval of kappa.

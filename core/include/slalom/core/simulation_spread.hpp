@@ -7,8 +7,8 @@
 #include "slalom/core/template_mixture.hpp"
 
 /// \file
-/// A hierarchical prior for mixtures: the simulations of a process are draws of a population, and so
-/// is the truth. Log densities are written in directions that are orthonormal at their mean,
+/// A hierarchical prior for mixtures: the simulations of a process are draws of a population, and
+/// so is the truth. Log densities are written in directions that are orthonormal at their mean,
 ///
 ///     ln p_k = mean ln p + sum_d a_kd f_d + const, sum_i q_i p_i f_di f_ei = delta_de,
 ///
@@ -45,7 +45,8 @@ enum class Shrinkage {
   none,  ///< of the sample
   oas,   ///< towards a multiple of the unit matrix, as far as a Gaussian sample of K suggests
          ///< (Chen et al., IEEE Trans. Signal Process. 58 (2010) 5016)
-  ledoit_wolf,  ///< the same, as far as the sample itself suggests (J. Multivar. Anal. 88 (2004) 365)
+  ledoit_wolf,  ///< the same, as far as the sample itself suggests (J. Multivar. Anal. 88 (2004)
+                ///< 365)
 };
 /// "none", "oas" or "ledoit_wolf".
 const char* to_string(Shrinkage shrinkage);

@@ -18,9 +18,9 @@
 ///     exponential: ln s_i = base_i + sum_d theta_d column_di - ln Z(theta), sum_i q_i s_i = 1
 ///     linear:      s_i = sum_d theta_d column_di / sum_d theta_d, theta >= 0
 ///
-/// Points i are bins, or events and the points of a quadrature: n are counts of data, q the measure.
-/// A density is one per measure; ratios to a common reference density are densities for the measure
-/// of that reference.
+/// Points i are bins, or events and the points of a quadrature: n are counts of data, q the
+/// measure. A density is one per measure; ratios to a common reference density are densities for
+/// the measure of that reference.
 namespace slalom {
 
 /// How the simulations of a process are combined.
@@ -96,7 +96,8 @@ class TemplateMixture {
   /// term. \param x [N] \param gradient [N] or empty \param hessian [N * N] or empty
   double nll(std::span<const double> x, std::span<double> gradient = {},
              std::span<double> hessian = {}) const;
-  /// sum n Cov(score) [N * N]: of the derivatives of the log density over the data (without priors).
+  /// sum n Cov(score) [N * N]: of the derivatives of the log density over the data (without
+  /// priors).
   std::vector<double> score_covariance(std::span<const double> x) const;
   /// Density of a process at each point [P]. \param process 0: signal, 1: background
   std::vector<double> density(std::size_t process, std::span<const double> x) const;
@@ -147,9 +148,9 @@ struct MixtureFit {
   bool converged() const { return status == FitStatus::converged; }
 };
 
-/// Minimises -log L from one start; not convex, but unimodal near simulations that are nearly right.
-/// A fit that does not converge is a status, no exception. \throws Error (model) for options that
-/// make no sense
+/// Minimises -log L from one start; not convex, but unimodal near simulations that are nearly
+/// right. A fit that does not converge is a status, no exception. \throws Error (model) for options
+/// that make no sense
 MixtureFit fit(const TemplateMixture& mixture, const MixtureFitOptions& options = {});
 
 /// Where the profiled -2 log L has risen by `level`. \param best a converged fit of the same data

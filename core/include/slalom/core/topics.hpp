@@ -13,9 +13,9 @@ namespace slalom {
 
 /// Densities and how the simulations are made of them.
 struct Topics {
-  std::size_t count = 0;           ///< K
-  std::vector<double> topics{};    ///< probability of each bin [K * V]; sums over bins are 1
-  std::vector<double> weights{};   ///< [M * K]; sums over topics are 1
+  std::size_t count = 0;          ///< K
+  std::vector<double> topics{};   ///< probability of each bin [K * V]; sums over bins are 1
+  std::vector<double> weights{};  ///< [M * K]; sums over topics are 1
   /// NMF: twice the log likelihood ratio to the histograms themselves; LDA: minus the bound of the
   /// log evidence, up to a constant.
   double loss = 0.0;
@@ -25,17 +25,17 @@ struct Topics {
 
 /// How to look for topics.
 struct TopicOptions {
-  std::uint64_t seed = 1;      ///< of the starts
-  int starts = 1;              ///< the lowest loss of so many; start s does not depend on their number
-  int max_iterations = 2000;   ///< of one start
-  double tolerance = 1e-7;     ///< relative change of the loss in ten iterations
-  double topic_prior = 1.0;    ///< LDA: Dirichlet concentration of bins in topics (eta)
-  double weight_prior = 1.0;   ///< LDA: Dirichlet concentration of topics in simulations (alpha)
+  std::uint64_t seed = 1;  ///< of the starts
+  int starts = 1;          ///< the lowest loss of so many; start s does not depend on their number
+  int max_iterations = 2000;  ///< of one start
+  double tolerance = 1e-7;    ///< relative change of the loss in ten iterations
+  double topic_prior = 1.0;   ///< LDA: Dirichlet concentration of bins in topics (eta)
+  double weight_prior = 1.0;  ///< LDA: Dirichlet concentration of topics in simulations (alpha)
 };
 
 /// Non-negative matrix factorisation by multiplicative updates (Lee and Seung, Nature 401 (1999)
-/// 788) of the Kullback-Leibler divergence: the maximum-likelihood mixture of topics. The loss falls
-/// in every iteration, to a local minimum. \param histograms counts [M * V], not negative
+/// 788) of the Kullback-Leibler divergence: the maximum-likelihood mixture of topics. The loss
+/// falls in every iteration, to a local minimum. \param histograms counts [M * V], not negative
 /// \throws Error (model) for shapes and values that make no sense, and histograms without entries
 Topics nmf_topics(const std::vector<double>& histograms, std::size_t bins, std::size_t topics,
                   const TopicOptions& options = {});
