@@ -49,7 +49,7 @@ Outcome outcome_of(const TemplateMixture& mixture, const LeaveOneOutOptions& o) 
   options.init.clear();
   Outcome result;
   const MixtureFit best = fit(mixture, options);
-  if (!best.converged() || !(best.laplace_error() > 0.0)) return result;
+  if (!best.converged() || (!o.integrate && !(best.laplace_error() > 0.0))) return result;
   double low = best.kappa() - best.laplace_error(), high = best.kappa() + best.laplace_error();
   double centre = best.kappa();
   if (o.integrate) {

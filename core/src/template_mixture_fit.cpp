@@ -100,6 +100,23 @@ double log_determinant(const MinimizeResult& m) {
   return sum;
 }
 
+/// Error of kappa from the curvature, whether it is at a bound or not; 0 where there is none.
+double width_of(const TemplateMixture& mixture, const MixtureFit& best) {
+  const std::size_t n = mixture.size();
+  std::vector<double> gradient(n), hessian(n * n);
+  if (!std::isfinite(mixture.nll(best.parameters, gradient, hessian))) return 0.0;
+  std::vector<Eigen::Index> moving = {0};
+  for (std::size_t i = 1; i < n; ++i) {
+    if (!best.at_bound[i]) moving.push_back(index(i));
+  }
+  const Eigen::Map<const Rows> h(hessian.data(), index(n), index(n));
+  const Eigen::LLT<Matrix> factor(Matrix(h(moving, moving)));
+  if (factor.info() != Eigen::Success) return 0.0;
+  const Vector unit = Vector::Unit(index(moving.size()), 0);
+  const double variance = factor.solve(unit)[0];
+  return std::isfinite(variance) && variance > 0.0 ? std::sqrt(variance) : 0.0;
+}
+
 double root_of(double variance) { return variance > 0.0 ? std::sqrt(variance) : 0.0; }
 
 /// The profile of -log L, followed from the best fit.
@@ -221,11 +238,13 @@ Interval profile_interval(const TemplateMixture& mixture, const MixtureFit& best
 KappaPosterior kappa_posterior(const TemplateMixture& mixture, const MixtureFit& best,
                                const MixtureFitOptions& options, std::size_t points, double range) {
   check_options(mixture, options);
-  const double sigma = best.laplace_error();
-  if (!best.converged() || !(sigma > 0.0) || points < 3 || !(range > 0.0)) {
-    throw Error(ErrorKind::usage,
-                "a posterior needs a converged fit with an error, and at least 3 points", "kappa");
+  if (!best.converged() || best.parameters.size() != mixture.size() || points < 3 ||
+      !(range > 0.0)) {
+    throw Error(ErrorKind::usage, "a posterior needs a converged fit, and at least 3 points",
+                "kappa");
   }
+  double sigma = width_of(mixture, best);
+  if (sigma == 0.0) sigma = options.kappa_high - options.kappa_low;
   const double low = std::max(options.kappa_low, best.kappa() - range * sigma);
   const double high = std::min(options.kappa_high, best.kappa() + range * sigma);
   KappaPosterior result;

@@ -294,6 +294,14 @@ TEST_CASE("profile, Laplace and marginal agree where -log L is a parabola",
   const Interval cut = profile_interval(m, best, bounded);
   CHECK(cut.lower.at_bound);
   CHECK_THAT(cut.lower.value, WithinAbs(bounded.kappa_low, 1e-12));
+  // A best fit at a bound has no error, but a posterior: half of a Gaussian.
+  bounded.kappa_low = best.kappa() + 0.001 * sigma;
+  const MixtureFit pressed = fit(m, bounded);
+  REQUIRE(pressed.converged());
+  CHECK(pressed.at_bound[0]);
+  CHECK(pressed.laplace_error() == 0.0);
+  const KappaPosterior half = kappa_posterior(m, pressed, bounded);
+  CHECK_THAT(half.mean - best.kappa(), WithinAbs(0.798 * sigma, 0.06 * sigma));
 }
 
 TEST_CASE("fitted pulls have the scatter that the prior predicts", "[core][template_mixture]") {

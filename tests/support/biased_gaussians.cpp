@@ -272,23 +272,26 @@ MixtureToy run_toy(TemplateMixture& mixture, const MixtureStudyOptions& o) {
       // them.
       const std::vector<ShapePrior> original = mixture.priors();
       double square = 1.0;
-      for (int i = 0; i < 20 && best.converged(); ++i) {
-        const double factor =
-            test.chi2 / static_cast<double>(std::max<std::size_t>(test.degrees, 1));
-        square = std::max(1.0, square * factor);
+      const auto refit = [&](double factor) {
+        square *= factor;
         std::vector<ShapePrior> wider = original;
         for (ShapePrior& p : wider) {
           for (double& x : p.precision) x /= square;
         }
         mixture.set_priors(wider);
         best = fit(mixture, options);
-        if (!best.converged()) break;
-        test = pull_test(mixture, best);
+      };
+      for (int i = 0; i < 20 && best.converged(); ++i) {
+        const double factor =
+            test.chi2 / static_cast<double>(std::max<std::size_t>(test.degrees, 1));
         if (std::abs(factor - 1.0) < 0.01) break;
+        refit(std::max(factor, 1.0 / square));
+        if (best.converged()) test = pull_test(mixture, best);
       }
+      if (o.inflate_more != 1.0) refit(o.inflate_more * o.inflate_more);
       toy.converged = best.converged() && best.laplace_error() > 0.0;
       if (o.interval == MixtureStudyOptions::Interval::marginal && toy.converged) {
-        const Interval i = kappa_posterior(mixture, best, options).central();
+        const Interval i = kappa_posterior(mixture, best, options, 27, 4.5).central();
         toy.low = i.lower.value;
         toy.high = i.upper.value;
       }
@@ -307,7 +310,7 @@ MixtureToy run_toy(TemplateMixture& mixture, const MixtureStudyOptions& o) {
     toy.low = i.lower.value;
     toy.high = i.upper.value;
   } else if (o.interval == MixtureStudyOptions::Interval::marginal) {
-    const Interval i = kappa_posterior(mixture, best, options).central();
+    const Interval i = kappa_posterior(mixture, best, options, 27, 4.5).central();
     toy.low = i.lower.value;
     toy.high = i.upper.value;
   }
@@ -408,6 +411,15 @@ double MixtureStudy::coverage(bool sandwich, double sigmas) const {
 double MixtureStudy::interval_coverage() const {
   return mean_over(
       results, [&](const MixtureToy& t) { return t.low <= truth && truth <= t.high ? 1.0 : 0.0; });
+}
+double MixtureStudy::interval_coverage(bool flagged_ones, double p) const {
+  double inside = 0.0, all = 0.0;
+  for (const MixtureToy& t : results) {
+    if (!t.converged || (t.chi2_p < p) != flagged_ones) continue;
+    all += 1.0;
+    inside += t.low <= truth && truth <= t.high ? 1.0 : 0.0;
+  }
+  return all > 0.0 ? inside / all : 0.0;
 }
 double MixtureStudy::mean_half_width() const {
   return mean_over(results, [](const MixtureToy& t) { return 0.5 * (t.high - t.low); });

@@ -96,6 +96,8 @@ struct MixtureStudy {
   double pull_width(bool sandwich) const;  ///< standard deviation of pulls
   double coverage(bool sandwich, double sigmas) const;
   double interval_coverage() const;
+  /// Of those that are flagged, or not.
+  double interval_coverage(bool flagged_ones, double p = 0.05) const;
   double mean_half_width() const;
   double interval_bias() const;  ///< mean of the middles - truth
   double flagged(bool prior, double p = 0.05) const;
@@ -113,9 +115,10 @@ struct MixtureStudyOptions {
   double lambda = 1.0;             ///< of the ridge
   PopulationOptions population{};  ///< of the prior of natural parameters
   Interval interval = Interval::none;
-  bool held_out = false;     ///< the truth of each draw is a pair that it does not contain
-  double distance = 1.0;     ///< factor on the distance of a held-out truth from the mean
-  double inflate_below = 0;  ///< p-value of the pulls below which widths are scaled to the pulls
+  bool held_out = false;      ///< the truth of each draw is a pair that it does not contain
+  double distance = 1.0;      ///< factor on the distance of a held-out truth from the mean
+  double inflate_below = 0;   ///< p-value of the pulls below which widths are scaled to the pulls
+  double inflate_more = 1.0;  ///< then by this factor as well
 };
 
 /// Parallel over draws; the result does not depend on the number of threads.

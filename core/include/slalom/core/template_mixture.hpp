@@ -167,7 +167,8 @@ struct KappaPosterior {
   /// Central interval. \param probability inside
   Interval central(double probability = 0.6827) const;
 };
-/// On a grid of `points` within `range` Laplace errors of the best fit and the bounds.
+/// On a grid of `points` within `range` Laplace errors of the best fit, which may be at a bound of
+/// kappa, and within the bounds.
 /// \throws Error (numerical) if a conditional fit fails
 KappaPosterior kappa_posterior(const TemplateMixture& mixture, const MixtureFit& best,
                                const MixtureFitOptions& options = {}, std::size_t points = 41,
