@@ -10,8 +10,10 @@
 
 using Catch::Matchers::WithinAbs;
 using Catch::Matchers::WithinRel;
+using slalom::exponential_mixture;
 using slalom::HmcOptions;
 using slalom::Interval;
+using slalom::linear_mixture;
 using slalom::MixtureFit;
 using slalom::MixtureFitOptions;
 using slalom::MixturePosterior;

@@ -3,6 +3,7 @@
 // of docs/validation.md.
 #include <cmath>
 #include <cstdio>
+#include <initializer_list>
 #include <string>
 #include <tbb/global_control.h>
 #include <vector>
@@ -34,7 +35,7 @@ using slalom::test::run_study;
 
 namespace {
 
-using Interval = MixtureStudyOptions::Interval;
+using Sizes = std::initializer_list<std::size_t>;
 
 double sum_of(const std::vector<double>& values) {
   double sum = 0.0;
@@ -247,7 +248,7 @@ TEST_CASE("table of the ridge", "[validation][biased_gaussians][slow]") {
   SLALOM_REQUIRE_DATA("tamm/signal_msd_500.csv");
   const std::vector<PlanePair> pairs = published_pairs();
   MixtureStudy last;
-  for (std::size_t k : {1, 2, 4, 6, 8, 10}) {
+  for (std::size_t k : Sizes{1, 2, 4, 6, 8, 10}) {
     last = run_study(pairs, ridge(k, 60));
     print(row_of("ridge 1, K = " + std::to_string(k), last));
     CHECK(last.failures() <= last.results.size() / 200);
@@ -262,7 +263,7 @@ TEST_CASE("table of natural parameters", "[validation][biased_gaussians][slow]")
   SLALOM_REQUIRE_DATA("tamm/signal_msd_500.csv");
   const std::vector<PlanePair> pairs = published_pairs();
   for (Shrinkage shrinkage : {Shrinkage::none, Shrinkage::oas, Shrinkage::ledoit_wolf}) {
-    for (std::size_t k : {10, 20, 30, 0}) {
+    for (std::size_t k : Sizes{10, 20, 30, 0}) {
       if (k == 0 && shrinkage != Shrinkage::none) continue;
       const MixtureStudy s = run_study(pairs, held_out(k, 1000, shrinkage));
       print(row_of(std::string(to_string(shrinkage)) + ", K = " + std::to_string(k), s));
@@ -274,7 +275,7 @@ TEST_CASE("table of natural parameters", "[validation][biased_gaussians][slow]")
       }
     }
   }
-  for (std::size_t k : {0, 10}) {  // the published truth
+  for (std::size_t k : Sizes{0, 10}) {  // the published truth
     MixtureStudyOptions o = held_out(k, 30, Shrinkage::none);
     o.held_out = false;
     o.toys = 20;
@@ -285,11 +286,11 @@ TEST_CASE("table of natural parameters", "[validation][biased_gaussians][slow]")
 TEST_CASE("table of integrated intervals", "[validation][biased_gaussians][slow]") {
   SLALOM_REQUIRE_DATA("tamm/signal_msd_500.csv");
   const std::vector<PlanePair> pairs = published_pairs();
-  for (std::size_t k : {10, 20}) {
+  for (std::size_t k : Sizes{10, 20}) {
     for (bool student : {false, true}) {
       MixtureStudyOptions o = held_out(k, 400, student ? Shrinkage::none : Shrinkage::oas);
       o.population.student = student;
-      o.interval = Interval::marginal;
+      o.interval = MixtureStudyOptions::Interval::marginal;
       const MixtureStudy s = run_study(pairs, o);
       print(row_of((student ? "Student, K = " : "OAS, K = ") + std::to_string(k), s));
       print_intervals(s);
@@ -307,7 +308,7 @@ TEST_CASE("table of truths outside", "[validation][biased_gaussians][slow]") {
       MixtureStudyOptions o = held_out(20, 400, Shrinkage::oas);
       o.distance = distance;
       o.inflate_below = inflate;
-      o.interval = Interval::marginal;
+      o.interval = MixtureStudyOptions::Interval::marginal;
       const MixtureStudy s = run_study(pairs, o);
       print(row_of(
           "distance " + std::to_string(distance).substr(0, 3) + (inflate > 0.0 ? ", inflated" : ""),
