@@ -186,7 +186,7 @@ TEST_CASE("the five digitised simulations, each in turn the truth",
   const auto templates = read_templates();
   const std::vector<double> measure(k_bins, 1.0);
   LeaveOneOutOptions o = options_of(40);
-  for (std::size_t directions : {1, 2, 3}) {
+  for (std::size_t directions : {std::size_t{1}, std::size_t{2}, std::size_t{3}}) {
     o.directions.max_directions = directions;
     print(("five, directions " + std::to_string(directions)).c_str(),
           leave_one_out(five(templates, "signal"), five(templates, "background"), measure, 5, o));
@@ -213,7 +213,8 @@ TEST_CASE("held-out simulations of the surrogate", "[validation][dihiggs_mixture
         const double part = 1.0 / static_cast<double>(groups);
         sum[r].scale = rows[r].scale;
         sum[r].coverage_68 += part * rows[r].coverage_68;
-        sum[r].coverage_error += part * rows[r].coverage_error / std::sqrt(groups);
+        sum[r].coverage_error +=
+            part * rows[r].coverage_error / std::sqrt(static_cast<double>(groups));
         sum[r].half_width += part * rows[r].half_width;
         sum[r].bias += part * rows[r].bias;
         sum[r].failures += rows[r].failures;
