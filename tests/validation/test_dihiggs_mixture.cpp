@@ -30,6 +30,7 @@ std::map<std::string, std::vector<double>> read_templates() {
   std::ifstream file(slalom::test::data_path(k_file));
   std::string line, cell;
   std::getline(file, line);
+  std::erase(line, '\r');
   std::vector<std::string> names;
   for (std::istringstream in(line); std::getline(in, cell, ',');) names.push_back(cell);
   std::map<std::string, std::vector<double>> result;
