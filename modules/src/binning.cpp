@@ -22,8 +22,8 @@ namespace slalom {
 using detail::require;
 using detail::shape_of;
 
-std::int64_t number_of_bins(std::int64_t number_of_edges, Flow flow) {
-  return flow == Flow::keep ? number_of_edges + 1 : number_of_edges - 1;
+std::int64_t number_of_bins(std::int64_t number_of_edges, FlowBins flow) {
+  return flow == FlowBins::keep ? number_of_edges + 1 : number_of_edges - 1;
 }
 
 Tensor ordered_edges(const Tensor& raw, double low, double high, double min_width) {
@@ -48,7 +48,7 @@ Tensor raw_edges(const Tensor& edges, double min_width) {
   return at::log(free);
 }
 
-Tensor bin_index(const Tensor& x, const Tensor& edges, Flow flow) {
+Tensor bin_index(const Tensor& x, const Tensor& edges, FlowBins flow) {
   require(x.dim() == 1, "[events] expected, found " + shape_of(x), "histogram");
   const std::int64_t bins = edges.size(0) - 1;
   const Tensor values = x.detach().to(at::kDouble).contiguous(),
@@ -61,9 +61,9 @@ Tensor bin_index(const Tensor& x, const Tensor& edges, Flow flow) {
   }
   // Number of edges at or below x: 0 for underflow, bins + 1 for overflow.
   const Tensor below = at::bucketize(values, bounds, false, true);
-  if (flow == Flow::fold) return (below - 1).clamp_(0, bins - 1);
+  if (flow == FlowBins::fold) return (below - 1).clamp_(0, bins - 1);
   const Tensor closed = below - (values == bounds[bins]).to(at::kLong);
-  if (flow == Flow::keep) return closed;
+  if (flow == FlowBins::keep) return closed;
   return at::where(closed > bins, at::full({}, -1, closed.options()), closed - 1);
 }
 
@@ -83,7 +83,8 @@ Histogram fill_histogram(const Tensor& index, const Tensor& weights, std::int64_
   return {sum_by_bin(index, w, bins), sum_by_bin(index, w * w, bins)};
 }
 
-Histogram hard_histogram(const Tensor& x, const Tensor& weights, const Tensor& edges, Flow flow) {
+Histogram hard_histogram(const Tensor& x, const Tensor& weights, const Tensor& edges,
+                         FlowBins flow) {
   return fill_histogram(bin_index(x, edges, flow), weights, number_of_bins(edges.size(0), flow));
 }
 

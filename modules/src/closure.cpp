@@ -11,13 +11,11 @@
 #include <ATen/ops/sort.h>
 #include <ATen/ops/zeros.h>
 #include <cmath>
-#include <torch/optim/adam.h>
 #include <tuple>
 
 #include "check.hpp"
-#include "slalom/modules/criteria.hpp"
 #include "slalom/modules/diagnostics.hpp"
-#include "slalom/modules/schedule.hpp"
+#include "slalom/modules/two_sample.hpp"
 
 namespace slalom {
 
@@ -56,33 +54,6 @@ EventBatch labelled(const EventBatch& first, const EventBatch& second) {
         at::zeros({events.size()}, events.weights.options().dtype(at::kLong)) + label);
   };
   return concatenate({part(first, 0), part(second, 1)});
-}
-
-Mlp train(const EventBatch& events, const ClosureOptions& options) {
-  Mlp network(MlpOptions{.inputs = static_cast<std::int64_t>(events.columns.size()),
-                         .hidden = options.hidden,
-                         .activation = Activation::silu,
-                         .seed = options.seed});
-  network->fit_normalisation(events.features);
-  network->to(events.features.device());
-  const Tensor weights = balanced_weights(events.labels, events.weights);
-  const EventLoader loader(events.with_weights(weights),
-                           {.batch_size = options.batch_size, .seed = options.seed});
-  torch::optim::Adam optimizer(network->parameters(),
-                               torch::optim::AdamOptions(options.learning_rate));
-  const Schedule rate{.shape = ScheduleShape::cosine,
-                      .start = options.learning_rate,
-                      .end = 0.0,
-                      .steps = options.steps};
-  for (std::int64_t step = 0; step < options.steps; ++step) {
-    optimizer.param_groups().front().options().set_lr(value_at(rate, step));
-    optimizer.zero_grad();
-    const EventBatch batch = loader.batch({step / loader.batches(), step % loader.batches()});
-    cross_entropy(network->outputs(batch.features, {}).squeeze(1), batch.labels, batch.weights)
-        .backward();
-    optimizer.step();
-  }
-  return network;
 }
 
 double effective_number(const Tensor& weights) {
@@ -126,7 +97,12 @@ SampleComparison compare_samples(const EventBatch& first, const EventBatch& seco
                                      options.bins, ndf));
     result.ndf.push_back(ndf);
   }
-  const Mlp network = train(labelled(half(first, 0), half(second, 0)), options);
+  const Classifier network = train_two_sample(half(first, 0), half(second, 0),
+                                              {.hidden = options.hidden,
+                                               .steps = options.steps,
+                                               .batch_size = options.batch_size,
+                                               .learning_rate = options.learning_rate,
+                                               .seed = options.seed});
   const at::NoGradGuard no_graph;
   const EventBatch rest = labelled(half(first, 1), half(second, 1));
   result.auc = area_under_curve(network.ptr()->outputs(rest.features, {}).squeeze(1), rest.labels,

@@ -125,8 +125,8 @@ class Axis {
         step_(in.bandwidth.numel() == 1 ? 0 : 1),
         last_(in.edges.size(0) - 1),
         flow_(in.flow),
-        first_(flow_ == Flow::fold ? 1 : 0),
-        leaks_(flow_ == Flow::fold ? last_ - 1 : last_ + 1),
+        first_(flow_ == FlowBins::fold ? 1 : 0),
+        leaks_(flow_ == FlowBins::fold ? last_ - 1 : last_ + 1),
         bins_(number_of_bins(last_ + 1, flow_)) {}
 
   Index bins() const { return bins_; }
@@ -137,7 +137,7 @@ class Axis {
   double position(Index leak) const { return edges_[edge(leak)]; }
   double bandwidth(Index leak) const { return bandwidth_[step_ * edge(leak)]; }
   /// Bins below and above it; -1 or bins() for one that is not kept.
-  Index below(Index leak) const { return flow_ == Flow::drop ? leak - 1 : leak; }
+  Index below(Index leak) const { return flow_ == FlowBins::drop ? leak - 1 : leak; }
   Index above(Index leak) const { return below(leak) + 1; }
   /// Whether an event there counts as above the edge: yes, but for the last one.
   bool closed(Index leak) const { return edge(leak) == last_; }
@@ -157,16 +157,16 @@ class Axis {
  private:
   /// \param n edges at or below x
   Index bin_of(double x, Index n) const {
-    if (flow_ == Flow::fold) return std::clamp<Index>(n - 1, 0, last_ - 1);
+    if (flow_ == FlowBins::fold) return std::clamp<Index>(n - 1, 0, last_ - 1);
     if (x == edges_[last_]) --n;
-    if (flow_ == Flow::keep) return n;
+    if (flow_ == FlowBins::keep) return n;
     return n > last_ ? -1 : n - 1;
   }
 
   const double *edges_, *bandwidth_;
   Index step_;  ///< 0: one bandwidth for all edges
   Index last_;
-  Flow flow_;
+  FlowBins flow_;
   Index first_, leaks_, bins_;
 };
 

@@ -16,7 +16,7 @@ namespace slalom::detail {
 struct HistogramInputs {
   Tensor x, weights, edges, bandwidth;
   Kernel kernel;
-  Flow flow;
+  FlowBins flow;
 };
 
 /// Sums [k, bins] or [bins], as the weights.

@@ -222,8 +222,9 @@ struct EventSet {
 };
 
 /// Adds factor * sum_i w_i term(t_i) and its derivatives.
+/// \param moments if not null: sum_i w_i^2 of the outer products of gradients is added [(1 + p)^2]
 void add_sum(const EventSet& sample, double mu, const std::vector<double>& theta, Term term,
-             double factor, PawsLikelihood::Point& sum) {
+             double factor, PawsLikelihood::Point& sum, std::vector<double>* moments = nullptr) {
   const std::size_t p = theta.size(), v = p + 1;
   const double share_of_each = factor / static_cast<double>(sample.ratios.size());
   std::vector<double> t_first(v), t_second(v * v);
@@ -261,6 +262,9 @@ void add_sum(const EventSet& sample, double mu, const std::vector<double>& theta
           for (std::size_t b = 0; b < v; ++b) {
             sum.hessian[a * v + b] +=
                 weight * (f.first * t_second[a * v + b] + f.second * t_first[a] * t_first[b]);
+            if (moments == nullptr) continue;
+            const double pull = weight * f.first;
+            (*moments)[a * v + b] += pull * pull * t_first[a] * t_first[b];
           }
         }
       }
@@ -607,6 +611,22 @@ PawsFit fit_paws(const ParameterisedRatio& ratio, const Tensor& events, const Pa
   return PawsLikelihood({ratio}, events, weights).fit(options);
 }
 
+std::vector<double> PawsLikelihood::sandwich(const PawsFit& fit) const {
+  require(fit.theta.size() == parameters(), "theta of another length", k_where);
+  const std::size_t v = parameters() + 1;
+  if (fit.covariance.empty()) return {};
+  Point sum{0.0, std::vector<double>(v), std::vector<double>(v * v)};
+  std::vector<double> moments(v * v);
+  add_sum(state_->sample, fit.mu, fit.theta, Term::likelihood, 1.0, sum, &moments);
+  using Square = Eigen::Map<const Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic>>;
+  const auto size = static_cast<Eigen::Index>(v);
+  const Square inverse(fit.covariance.data(), size, size), middle(moments.data(), size, size);
+  // All ratios see the same events: their scores are taken to be the same.
+  const Eigen::MatrixXd result =
+      static_cast<double>(state_->sample.ratios.size()) * inverse * middle * inverse;
+  return {result.data(), result.data() + result.size()};
+}
+
 PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const PawsFit& fit,
                             const Tensor& signal, const Tensor& background,
                             const PawsOptions& options) {
@@ -626,7 +646,11 @@ PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const
   PawsOptions near = options;
   near.start = fit.theta;
   near.starts = 1;
-  result.simulated = PawsLikelihood(ratios, at::cat({signal, background}, 0), weights).fit(near);
+  const PawsLikelihood mixture(ratios, at::cat({signal, background}, 0), weights);
+  result.simulated = mixture.fit(near);
+  require(result.simulated.converged(),
+          "the fit of the simulated mixture did not converge: " + result.simulated.message,
+          k_where);
   const Box box = box_of(ratios.front()->parameters(), options);
   const auto shifted = [&](double value, double found, double low, double high, double& shift) {
     shift = found - value;
@@ -638,6 +662,14 @@ PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const
     result.fit.theta[a] = shifted(fit.theta[a], result.simulated.theta[a], box.lower[a],
                                   box.upper[a], result.shift[1 + a]);
   }
+  const std::vector<double> added = mixture.sandwich(result.simulated);
+  if (added.empty() || fit.covariance.empty()) return result;
+  for (std::size_t a = 0; a < added.size(); ++a) result.fit.covariance[a] += added[a];
+  const auto enlarge = [&](double& error, std::size_t a) {
+    if (error > 0.0) error = std::sqrt(result.fit.covariance[a * (p + 1) + a]);
+  };
+  enlarge(result.fit.mu_error, 0);
+  for (std::size_t a = 0; a < p; ++a) enlarge(result.fit.theta_errors[a], a + 1);
   return result;
 }
 

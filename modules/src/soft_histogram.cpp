@@ -146,7 +146,7 @@ Inputs prepare(const Tensor& x, const Tensor& weights, const Tensor& edges,
 template <class Sums>
 Tensor over_edges(const Inputs& in, const SmearingOptions& options, const Sums& sums) {
   const std::int64_t last = in.edges.size(0) - 1;
-  if (!options.reflect && options.flow != Flow::fold) return sums(in.edges, in.bandwidth);
+  if (!options.reflect && options.flow != FlowBins::fold) return sums(in.edges, in.bandwidth);
   const Tensor inner = in.edges.slice(0, 1, last), h = in.bandwidth.slice(0, 1, last);
   if (!options.reflect) return sums(inner, h);
   const Tensor all = sums(at::cat({inner, 2.0 * in.edges[0] - inner, 2.0 * in.edges[last] - inner}),
@@ -159,8 +159,8 @@ Tensor over_edges(const Inputs& in, const SmearingOptions& options, const Sums& 
 Tensor to_bins(const Tensor& leaks, const SmearingOptions& options) {
   std::vector<std::int64_t> shape = leaks.sizes().vec();
   // Nothing leaks over ends that are not there, and nothing over ends that reflect.
-  shape.back() = options.flow == Flow::keep && options.reflect ? 2 : 1;
-  if (options.flow == Flow::drop && !options.reflect) return -at::diff(leaks);
+  shape.back() = options.flow == FlowBins::keep && options.reflect ? 2 : 1;
+  if (options.flow == FlowBins::drop && !options.reflect) return -at::diff(leaks);
   const Tensor none = at::zeros(shape, leaks.options());
   return -at::diff(at::cat({none, leaks, none}, -1));
 }
@@ -173,7 +173,7 @@ Tensor inside(const Inputs& in) {
 Tensor at_last_edge(const Inputs& in) { return (in.x == in.edges[-1]).to(at::kDouble).detach(); }
 
 bool uses_ends(const SmearingOptions& options) {
-  return !options.reflect && options.flow != Flow::fold;
+  return !options.reflect && options.flow != FlowBins::fold;
 }
 
 Tensor smeared_sums(const Inputs& in, const SmearingOptions& options) {
@@ -293,7 +293,7 @@ class FusedHistogram : public torch::autograd::Function<FusedHistogram> {
  private:
   static SmearingOptions options_of(AutogradContext* ctx) {
     return {static_cast<Kernel>(ctx->saved_data["kernel"].toInt()),
-            static_cast<Flow>(ctx->saved_data["flow"].toInt()), false};
+            static_cast<FlowBins>(ctx->saved_data["flow"].toInt()), false};
   }
 
   static Tensor plain(const Tensor& tensor) { return tensor.to(at::kDouble).contiguous(); }
@@ -501,7 +501,7 @@ Tensor SoftHistogramImpl::bin_of(const Tensor& x) const {
           "soft_histogram");
   Tensor index;
   for (std::size_t a = 0; a < options_.axes.size(); ++a) {
-    const Flow flow = options_.axes[a].smearing.flow;
+    const FlowBins flow = options_.axes[a].smearing.flow;
     const Tensor column = x.dim() == 1 ? x : x.select(1, static_cast<std::int64_t>(a));
     const Tensor bounds = edges(a), place = bin_index(column, bounds, flow);
     const std::int64_t n = number_of_bins(bounds.size(0), flow);

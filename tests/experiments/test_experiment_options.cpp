@@ -6,6 +6,7 @@
 
 #include "experiments/experiments.hpp"
 #include "slalom/workflows/experiment.hpp"
+#include "slalom/workflows/resonance_options.hpp"
 #include "support/catch.hpp"
 #include "support/command_line.hpp"
 #include "support/fails.hpp"
@@ -54,7 +55,11 @@ TEST_CASE("all experiments of the project can be read", "[workflows][experiment_
     if (entry.path().extension() != ".json" || name.find("study") != std::string::npos) continue;
     INFO(name);
     const Json document = parse_commented_json(text_of(entry.path().string()), name);
-    CHECK_NOTHROW(read_experiment(document, folder.string()));
+    if (slalom::is_resonance_document(document)) {
+      CHECK_NOTHROW(slalom::read_resonance(document, folder.string()));
+    } else {
+      CHECK_NOTHROW(read_experiment(document, folder.string()));
+    }
     ++found;
   }
   CHECK(found >= 7);

@@ -11,7 +11,7 @@
 
 using at::Tensor;
 using slalom::ErrorKind;
-using slalom::Flow;
+using slalom::FlowBins;
 using slalom::Histogram;
 using slalom::test::check_fails;
 using slalom::test::distance;
@@ -23,23 +23,25 @@ TEST_CASE("the hard histogram counts as numpy does", "[modules][binning]") {
   const Tensor edges = tensor({0.0, 1.0, 3.0});
   const Tensor x = tensor({-0.5, 0.0, 0.999, 1.0, 2.0, 3.0, 3.0001, INFINITY, -INFINITY});
   const Tensor w = tensor({1, 2, 4, 8, 16, -32, 64, 128, 256});
-  CHECK(values(slalom::hard_histogram(x, w, edges, Flow::drop).sumw) == Vector{6, -8});
-  CHECK(values(slalom::hard_histogram(x, w, edges, Flow::keep).sumw) == Vector{257, 6, -8, 192});
-  CHECK(values(slalom::hard_histogram(x, w, edges, Flow::fold).sumw) == Vector{263, 184});
-  CHECK(values(slalom::hard_histogram(x, w, edges, Flow::drop).sumw2) == Vector{20, 1344});
-  const Histogram two = slalom::hard_histogram(x, at::stack({w, 2.0 * w}), edges, Flow::drop);
+  CHECK(values(slalom::hard_histogram(x, w, edges, FlowBins::drop).sumw) == Vector{6, -8});
+  CHECK(values(slalom::hard_histogram(x, w, edges, FlowBins::keep).sumw) ==
+        Vector{257, 6, -8, 192});
+  CHECK(values(slalom::hard_histogram(x, w, edges, FlowBins::fold).sumw) == Vector{263, 184});
+  CHECK(values(slalom::hard_histogram(x, w, edges, FlowBins::drop).sumw2) == Vector{20, 1344});
+  const Histogram two = slalom::hard_histogram(x, at::stack({w, 2.0 * w}), edges, FlowBins::drop);
   CHECK(values(two.sumw) == Vector{6, -8, 12, -16});
   CHECK(values(two.sumw2) == Vector{20, 1344, 80, 5376});
 }
 
 TEST_CASE("histograms of no events are empty, and of NaN refused", "[modules][binning]") {
   const Tensor none = tensor({}), edges = tensor({0.0, 1.0, 3.0});
-  CHECK(values(slalom::hard_histogram(none, none, edges, Flow::keep).sumw) == Vector{0, 0, 0, 0});
+  CHECK(values(slalom::hard_histogram(none, none, edges, FlowBins::keep).sumw) ==
+        Vector{0, 0, 0, 0});
   const Tensor nan = tensor({0.5, NAN, 0.1});
   check_fails(ErrorKind::numerical, "histogram", "1 of 3 values are NaN",
-              [&] { slalom::hard_histogram(nan, nan, edges, Flow::fold); });
+              [&] { slalom::hard_histogram(nan, nan, edges, FlowBins::fold); });
   check_fails(ErrorKind::usage, "histogram", "weights [3] for 2 events", [&] {
-    slalom::hard_histogram(tensor({1, 2}), nan, edges, Flow::fold);
+    slalom::hard_histogram(tensor({1, 2}), nan, edges, FlowBins::fold);
   });
 }
 
@@ -47,7 +49,7 @@ TEST_CASE("the hard histogram is differentiable in the weights", "[modules][binn
   const Tensor x = tensor({0.1, 0.5, 0.5, 1.5, 9.0}), edges = tensor({0.0, 0.4, 1.0, 2.0});
   slalom::test::check_gradients(
       [&](const std::vector<Tensor>& in) {
-        const Histogram h = slalom::hard_histogram(x, in[0], edges, Flow::drop);
+        const Histogram h = slalom::hard_histogram(x, in[0], edges, FlowBins::drop);
         return at::stack({h.sumw, h.sumw2});
       },
       {tensor({1.0, 2.0, -0.5, 0.0, 3.0})});

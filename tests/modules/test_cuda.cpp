@@ -163,7 +163,8 @@ TEST_CASE("soft histograms on a GPU", "[modules][cuda]") {
     w[1][i] = random.uniform();
   }
   for (const bool reflect : {false, true}) {
-    for (const slalom::Flow flow : {slalom::Flow::keep, slalom::Flow::fold, slalom::Flow::drop}) {
+    for (const slalom::FlowBins flow :
+         {slalom::FlowBins::keep, slalom::FlowBins::fold, slalom::FlowBins::drop}) {
       slalom::SoftHistogramOptions options;
       options.axes[0].edges = {0.1, 0.4, 0.7, 0.9};
       options.axes[0].bandwidth = 0.05;

@@ -90,7 +90,7 @@ TEST_CASE("quantiles split weights evenly and keep equal values together",
   const Tensor edges = slalom::quantile_edges(many, at::ones({1000}, at::kDouble), 10);
   const Tensor all = at::cat({tensor({-1.0}), edges, tensor({2.0})});
   const auto sums =
-      slalom::hard_histogram(many, at::ones({1000}, at::kDouble), all, slalom::Flow::fold);
+      slalom::hard_histogram(many, at::ones({1000}, at::kDouble), all, slalom::FlowBins::fold);
   for (const double sum : values(sums.sumw)) CHECK(std::abs(sum - 100.0) <= 1.0);
   check_fails(ErrorKind::usage, "observable", "no positive sum",
               [&] { slalom::quantile_edges(x, 0.0 * w, 2); });

@@ -310,6 +310,30 @@ TEST_CASE("bootstrap of the data", "[modules][paws]") {
   CHECK_THAT(std::sqrt(squares - sum * sum), WithinRel(fit.mu_error, 0.3));
 }
 
+TEST_CASE("a wrong ratio is corrected by simulation", "[modules][paws]") {
+  // A slope of .97 and an offset of .1: biases of several standard deviations.
+  const FunctionClassifier f(exact);
+  ParameterisedRatio wrong(as_classifier(f.ptr()), k_box, 0);
+  wrong->set_calibration(tensor({0.97}), tensor({0.1}));
+  RandomStream random(9, 0);
+  const Tensor x = events(40000, 0.1, {0.5}, random);
+  const PawsFit right = slalom::fit_paws(exact_ratio(), x), fit = slalom::fit_paws(wrong, x);
+  CHECK(std::abs(fit.mu - right.mu) > 0.7 * right.mu_error);
+  const Tensor s = events(200000, 1.0, {fit.theta[0]}, random),
+               b = events(400000, 0.0, {0.0}, random);
+  const auto corrected = slalom::correct_paws({wrong}, fit, s, b);
+  CHECK(std::abs(corrected.fit.mu - right.mu) < 0.6 * right.mu_error);
+  CHECK(std::abs(corrected.fit.theta[0] - right.theta[0]) < 0.6 * right.theta_errors[0]);
+  CHECK_THAT(corrected.fit.mu, WithinRel(fit.mu - corrected.shift[0], 1e-12));
+  // Ten times the background: a twentieth more error or so.
+  CHECK(corrected.fit.mu_error > fit.mu_error);
+  CHECK(corrected.fit.mu_error < 1.15 * fit.mu_error);
+  CHECK(corrected.fit.theta_errors[0] > fit.theta_errors[0]);
+  // The sandwich of unweighted events is the inverse information.
+  const PawsLikelihood likelihood({exact_ratio()}, x);
+  CHECK_THAT(std::sqrt(likelihood.sandwich(right)[0]), WithinRel(right.mu_error, 0.05));
+}
+
 TEST_CASE("weakly supervised fits", "[modules][paws]") {
   RandomStream random(8, 0);
   const Tensor x = events(20000, 0.03, {0.5}, random), b = events(60000, 0.0, {0.5}, random);

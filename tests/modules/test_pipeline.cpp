@@ -138,7 +138,7 @@ TEST_CASE("the pipeline is its stages one by one", "[modules][pipeline]") {
   const Tensor scores = mlp->forward(background.features),
                pass = selection->hard(background.matrix({"y"}));
   const auto hard = slalom::hard_histogram(scores.detach(), background.weights * pass,
-                                           bins->edges().detach(), slalom::Flow::fold);
+                                           bins->edges().detach(), slalom::FlowBins::fold);
   CHECK(near(result.hard_yields[0][0][0], hard.sumw));
   CHECK(near(result.hard_yields[0][0][1], hard.sumw2));
   CHECK_FALSE(result.hard_yields.requires_grad());

@@ -22,7 +22,7 @@
 using at::Tensor;
 using slalom::AxisOptions;
 using slalom::ErrorKind;
-using slalom::Flow;
+using slalom::FlowBins;
 using slalom::Histogram;
 using slalom::Kernel;
 using slalom::SmearingOptions;
@@ -45,7 +45,7 @@ const std::vector<Kernel> k_kernels = {Kernel::gaussian, Kernel::sigmoid};
 std::vector<SmearingOptions> all_options() {
   std::vector<SmearingOptions> result;
   for (const Kernel kernel : k_kernels) {
-    for (const Flow flow : {Flow::fold, Flow::keep, Flow::drop}) {
+    for (const FlowBins flow : {FlowBins::fold, FlowBins::keep, FlowBins::drop}) {
       for (const bool reflect : {false, true}) result.push_back({kernel, flow, reflect});
     }
   }
@@ -75,7 +75,7 @@ TEST_CASE("a smeared event fills bins with the integral of its kernel",
       INFO("x " << x);
       const double h = 0.25, w = 1.5;
       const Histogram found = soft_histogram(tensor({x}), tensor({w}), tensor(e), bandwidth(h),
-                                             {kernel, Flow::keep, false});
+                                             {kernel, FlowBins::keep, false});
       const Vector sumw = values(found.sumw), sumw2 = values(found.sumw2);
       REQUIRE(sumw.size() == 5);
       for (std::size_t j = 0; j < 5; ++j) {
@@ -94,7 +94,7 @@ TEST_CASE("far tails keep their digits", "[modules][soft_histogram]") {
   for (const double x : {-2.0, 5.0}) {
     const Vector found =
         values(soft_histogram(tensor({x}), tensor({1.0}), tensor({0.0, 1.0, 2.0, 3.0}),
-                              bandwidth(0.1), {Kernel::gaussian, Flow::drop, false})
+                              bandwidth(0.1), {Kernel::gaussian, FlowBins::drop, false})
                    .sumw);
     const std::size_t near = x < 0.0 ? 0 : 2;
     CHECK_THAT(found[near],
@@ -107,7 +107,7 @@ TEST_CASE("weights are conserved", "[modules][soft_histogram]") {
   const Tensor x = 3.0 * sequence(2000) - 1.0, w = sequence(2000, 0.1) - 0.3;
   const Tensor h = tensor({0.1, 0.07, 0.02, 0.3, 0.2}), edges = tensor({0.0, 0.1, 0.5, 0.9, 1.0});
   for (const SmearingOptions& options : all_options()) {
-    if (options.flow == Flow::drop) continue;
+    if (options.flow == FlowBins::drop) continue;
     const Histogram found = soft_histogram(x, w, edges, h, options);
     CHECK_THAT(found.sumw.sum().item<double>(),
                Catch::Matchers::WithinRel(w.sum().item<double>(), 1e-12));
@@ -159,8 +159,9 @@ TEST_CASE("the fused sums are those of the shares of single events", "[modules][
 TEST_CASE("what leaks over a reflecting end comes back", "[modules][soft_histogram]") {
   // One event at the end: half of its kernel leaks, and comes back.
   for (const double x : {0.0, 1.0}) {
-    const Tensor shares = slalom::bin_membership(
-        tensor({x}), tensor({0.0, 0.5, 1.0}), bandwidth(0.1), {Kernel::gaussian, Flow::keep, true});
+    const Tensor shares =
+        slalom::bin_membership(tensor({x}), tensor({0.0, 0.5, 1.0}), bandwidth(0.1),
+                               {Kernel::gaussian, FlowBins::keep, true});
     const double near = 2.0 * integral(Kernel::gaussian, 0.0, 5.0);
     const Vector found = values(shares);
     CHECK(found.front() == 0.0);
@@ -169,7 +170,7 @@ TEST_CASE("what leaks over a reflecting end comes back", "[modules][soft_histogr
   }
   // Beyond the end: stays there.
   CHECK(values(slalom::bin_membership(tensor({-0.01, 1.01}), tensor({0.0, 0.5, 1.0}),
-                                      bandwidth(0.25), {Kernel::gaussian, Flow::keep, true})) ==
+                                      bandwidth(0.25), {Kernel::gaussian, FlowBins::keep, true})) ==
         Vector{1, 0, 0, 0, 0, 0, 0, 1});
 }
 
@@ -348,10 +349,10 @@ TEST_CASE("histograms of two and three axes are products", "[modules][soft_histo
   const AxisOptions a{.edges = {0.0, 0.5, 1.0}, .bandwidth = 0.1};
   const AxisOptions b{.edges = {0.0, 0.3, 0.6, 1.0},
                       .bandwidth = 0.05,
-                      .smearing = {Kernel::sigmoid, Flow::keep, false}};
+                      .smearing = {Kernel::sigmoid, FlowBins::keep, false}};
   AxisOptions c = a;
   c.bandwidth = 0.0;
-  c.smearing.flow = Flow::drop;
+  c.smearing.flow = FlowBins::drop;
   SoftHistogram stage(SoftHistogramOptions{.axes = {a, b, c}});
   CHECK(stage->bins() == 2 * 5 * 2);
   const Tensor x = (sequence(90) * 1.2 - 0.1).reshape({30, 3}), w = sequence(30, 0.2) - 0.3;
@@ -383,7 +384,7 @@ TEST_CASE("histograms of two and three axes are products", "[modules][soft_histo
 
 TEST_CASE("forward mode goes through the histogram too", "[modules][soft_histogram][gradient]") {
   const Tensor x = sequence(20), w = sequence(20, 0.3), edges = tensor({0.0, 0.4, 1.0});
-  const SmearingOptions options{Kernel::gaussian, Flow::keep, true};
+  const SmearingOptions options{Kernel::gaussian, FlowBins::keep, true};
   const Tensor moved = soft_histogram(x + 1e-5, w, edges, bandwidth(0.1), options).sumw -
                        soft_histogram(x - 1e-5, w, edges, bandwidth(0.1), options).sumw;
   const std::uint64_t level = torch::autograd::ForwardADLevel::get_next_idx();

@@ -194,7 +194,7 @@ TEST_CASE("three ways to the derivative of yields agree", "[modules][variations]
   const Vector edges = {-3.0, 1.0, 2.5, 6.0};
   const auto yields = [&](const EventBatch& e) {
     return slalom::soft_histogram(e.column("x0"), e.weights, tensor(edges), tensor({0.05}),
-                                  {.flow = slalom::Flow::keep})
+                                  {.flow = slalom::FlowBins::keep})
                .sumw /
            200000.0;
   };

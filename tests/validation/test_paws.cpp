@@ -259,7 +259,7 @@ TEST_CASE("fixed theta with trained ratios", "[validation][paws][slow]") {
       }
       std::printf("seed %d: ", static_cast<int>(seed));
       pulls.print("skip network and Platt", mu);
-      CHECK(std::abs(pulls.mean()) < 0.5 + 1.0 / std::sqrt(50.0));
+      CHECK(std::abs(pulls.mean()) < 0.5);
       CHECK(pulls.inside_68 / pulls.n > 0.58);
     }
   }
@@ -270,10 +270,9 @@ TEST_CASE("joint fits with trained ratios", "[validation][paws][slow]") {
   Pulls all;
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
     const slalom::ParameterisedRatio ratio = trained_ratio(toy, seed);
-    Pulls of_seed;
     for (const double mu : {.01, .1}) {
       Pulls plain, corrected;
-      for (std::uint64_t i = 0; i < 10; ++i) {
+      for (std::uint64_t i = 0; i < 20; ++i) {
         RandomStream random(5000 + seed, i);
         const slalom::PawsFit fit = slalom::fit_paws(ratio, data_of(toy, mu, random));
         REQUIRE(fit.converged());
@@ -282,7 +281,6 @@ TEST_CASE("joint fits with trained ratios", "[validation][paws][slow]") {
         const auto correction = slalom::correct_paws({ratio}, fit, toy.draw_signal(theta, random),
                                                      toy.draw_background(500000, random));
         corrected.add(correction.fit.mu, mu, correction.fit.mu_error);
-        of_seed.add(correction.fit.mu, mu, correction.fit.mu_error);
         all.add(correction.fit.mu, mu, correction.fit.mu_error);
       }
       std::printf("seed %d: ", static_cast<int>(seed));
@@ -291,8 +289,8 @@ TEST_CASE("joint fits with trained ratios", "[validation][paws][slow]") {
       corrected.print("polynomial, corrected", mu);
       std::fflush(stdout);
       CHECK(std::abs(corrected.mean()) < 1.2);
+      CHECK(corrected.inside_95 / corrected.n > 0.8);
     }
-    CHECK(of_seed.inside_95 / of_seed.n > 0.8);
   }
   std::printf("all: ");
   all.print("corrected, with mu = .1", .01);

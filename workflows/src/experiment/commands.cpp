@@ -12,9 +12,11 @@
 #include "cli/text.hpp"
 #include "experiment/report.hpp"
 #include "experiment/study_commands.hpp"
+#include "resonance/resonance_commands.hpp"
 #include "slalom/workflows/cli.hpp"
 #include "slalom/workflows/experiment.hpp"
 #include "slalom/workflows/progress.hpp"
+#include "slalom/workflows/resonance.hpp"
 #include "slalom/workflows/study.hpp"
 
 namespace slalom::experiment {
@@ -24,14 +26,18 @@ namespace {
 namespace fs = std::filesystem;
 using cli::Command;
 
-/// The options of a document with its values replaced.
-ExperimentOptions load(Command& command, const cli::RunArguments& arguments) {
-  const bool input = arguments.document == "-";
-  Json document = parse_commented_json(command.read(arguments.document),
-                                       input ? std::string("<stdin>") : arguments.document);
+/// A document with its values replaced.
+Json load(Command& command, const cli::RunArguments& arguments) {
+  Json document =
+      parse_commented_json(command.read(arguments.document),
+                           arguments.document == "-" ? std::string("<stdin>") : arguments.document);
   for (const std::string& assignment : arguments.set) set_value(document, assignment);
-  return read_experiment(
-      document, input ? std::string() : fs::path(arguments.document).parent_path().string());
+  return document;
+}
+
+/// The folder that its paths are relative to.
+std::string base_of(const std::string& document) {
+  return document == "-" ? std::string() : fs::path(document).parent_path().string();
 }
 
 std::string directory_of(const std::string& document, const std::string& given) {
@@ -135,13 +141,24 @@ int run_into(Command& command, const ExperimentOptions& options, const std::stri
   return exit_success;
 }
 
+int run_resonance(Command& command, const cli::RunArguments& arguments, const Json& document) {
+  const ResonanceOptions options = read_resonance(document, base_of(arguments.document));
+  if (arguments.resolved) {
+    command.answer(resonance_document(options));
+    return exit_success;
+  }
+  if (arguments.check) return resonance::check(command, options);
+  return resonance::run_into(command, options,
+                             directory_of(arguments.document, arguments.directory));
+}
+
 int run(Command& command, const cli::RunArguments& arguments) {
-  if (arguments.check && arguments.document != "-" &&
-      is_study_document(
-          parse_commented_json(command.read(arguments.document), arguments.document))) {
+  const Json document = load(command, arguments);
+  if (arguments.check && is_study_document(document)) {
     return check_study(command, arguments.document);
   }
-  const ExperimentOptions options = load(command, arguments);
+  if (is_resonance_document(document)) return run_resonance(command, arguments, document);
+  const ExperimentOptions options = read_experiment(document, base_of(arguments.document));
   if (arguments.resolved) {
     command.answer(experiment_document(options));
     return exit_success;
@@ -163,11 +180,16 @@ int run(Command& command, const cli::RunArguments& arguments) {
 
 int resume(Command& command, const cli::ResumeArguments& arguments) {
   if (is_study(arguments.directory)) return resume_study(command, arguments);
+  if (is_resonance(arguments.directory)) {
+    return resonance::run_into(command, resonance_of(arguments.directory), arguments.directory);
+  }
   return run_into(command, experiment_of(arguments.directory), arguments.directory);
 }
 
 int schema(Command& command, const std::string& kind) {
-  const auto document = kind == "study" ? study_schema() : experiment_schema();
+  const auto document = kind == "study"       ? study_schema()
+                        : kind == "resonance" ? resonance_schema()
+                                              : experiment_schema();
   command.answer_document(Json::parse(document.dump()));
   return exit_success;
 }

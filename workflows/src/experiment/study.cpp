@@ -16,6 +16,7 @@
 #include "experiment/paths.hpp"
 #include "experiment/run_files.hpp"
 #include "slalom/core/json.hpp"
+#include "slalom/workflows/resonance.hpp"
 
 namespace slalom {
 
@@ -38,16 +39,16 @@ void make_directory(const fs::path& directory) {
   throw Error(ErrorKind::io, "cannot make the directory: " + failure.message(), directory.string());
 }
 
-std::string text_of(const ExperimentOptions& experiment) {
-  return experiment_document(experiment).dump(2) + "\n";
+std::string text_of(const StudyExperiment& experiment) {
+  return experiment.document.dump(2) + "\n";
 }
 
 /// Refuses a directory whose variant of that name is another experiment.
-void check_variant(const fs::path& file, const ExperimentOptions& experiment,
+void check_variant(const fs::path& file, const StudyExperiment& experiment,
                    const std::string& name) {
   if (!fs::exists(file)) return;
   // Documents of an earlier version lack what has been added since: both are read.
-  if (text_of(read_experiment(read_json(file))) == text_of(experiment)) return;
+  if (text_of(experiment::study_experiment(read_json(file), "")) == text_of(experiment)) return;
   throw Error(ErrorKind::usage,
               fmt::format("variant '{}' was another experiment when the directory was made: give "
                           "it another name, or the study another directory",
@@ -122,10 +123,6 @@ std::int64_t steps_of(const fs::path& directory) {
   return sum;
 }
 
-std::int64_t all_steps(const ExperimentOptions& experiment) {
-  return experiment.training.steps * std::max<std::int64_t>(experiment.data.folds, 1);
-}
-
 /// What a program said last, without its name.
 std::string last_words(const fs::path& log) {
   const std::vector<std::string> lines = lines_of(tail_of(log));
@@ -140,7 +137,7 @@ std::string last_words(const fs::path& log) {
 /// A study at work.
 class Runner {
  public:
-  Runner(const StudyOptions& options, const std::vector<ExperimentOptions>& experiments,
+  Runner(const StudyOptions& options, const std::vector<StudyExperiment>& experiments,
          const fs::path& directory, const StudyHooks& hooks)
       : options_(options),
         experiments_(experiments),
@@ -173,7 +170,7 @@ class Runner {
   std::size_t jobs_at_a_time() const {
     if (hooks_.jobs > 0) return hooks_.jobs;
     std::int64_t threads = 1;
-    for (const ExperimentOptions& experiment : experiments_) {
+    for (const StudyExperiment& experiment : experiments_) {
       threads = std::max(threads, experiment.threads);
     }
     const std::size_t cores = std::max(std::thread::hardware_concurrency(), 1U);
@@ -259,7 +256,7 @@ class Runner {
     std::size_t finished = 0;
     std::int64_t done = 0, all = 0;
     for (std::size_t i = 0; i < runs_.size(); ++i) {
-      const std::int64_t steps = all_steps(experiments_[runs_[i].variant]);
+      const std::int64_t steps = experiments_[runs_[i].variant].steps;
       all += steps;
       switch (runs_[i].state) {
         case RunState::finished:
@@ -284,7 +281,7 @@ class Runner {
   }
 
   const StudyOptions& options_;
-  const std::vector<ExperimentOptions>& experiments_;
+  const std::vector<StudyExperiment>& experiments_;
   fs::path directory_;
   const StudyHooks& hooks_;
   std::vector<StudyRun> runs_;
@@ -316,7 +313,8 @@ std::vector<StudyRun> study_runs(const StudyOptions& options, const fs::path& di
   for (StudyRun& run : runs) {
     if (fs::exists(directory / run.directory / "result.json")) {
       run.state = RunState::finished;
-    } else if (!experiment::training_directories(directory / run.directory).empty()) {
+    } else if (!experiment::training_directories(directory / run.directory).empty() ||
+               is_resonance(directory / run.directory)) {
       run.state = RunState::stopped;
     }
   }
@@ -337,7 +335,7 @@ StudyOptions study_of(const fs::path& directory) {
 
 std::vector<StudyRun> run_study_in_directory(const StudyOptions& options, const fs::path& directory,
                                              const StudyHooks& hooks) {
-  const std::vector<ExperimentOptions> experiments = study_experiments(options);
+  const std::vector<StudyExperiment> experiments = study_experiments(options);
   make_directory(directory);
   const experiment::FolderLock lock(directory);
   for (std::size_t v = 0; v < experiments.size(); ++v) {

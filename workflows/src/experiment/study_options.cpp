@@ -105,11 +105,11 @@ std::string inside(const std::string& file, const std::string& where) {
   return where.empty() ? file : where.front() == '/' ? file + "#" + where : where;
 }
 
-ExperimentOptions variant_experiment(const StudyOptions& options, std::size_t index) {
+StudyExperiment variant_experiment(const StudyOptions& options, std::size_t index) {
   const StudyVariant& variant = options.variants[index];
   if (!options.directory.empty()) {
-    return read_experiment(
-        read_json(fs::path(options.directory) / variant.name / experiment::k_variant));
+    return experiment::study_experiment(
+        read_json(fs::path(options.directory) / variant.name / experiment::k_variant), "");
   }
   const bool own = !variant.experiment.empty();
   const std::string file = path_of(options, own ? variant.experiment : options.experiment).string();
@@ -129,7 +129,7 @@ ExperimentOptions variant_experiment(const StudyOptions& options, std::size_t in
     }
   }
   try {
-    return with_absolute_paths(read_experiment(document, fs::path(file).parent_path().string()));
+    return experiment::study_experiment(document, fs::path(file).parent_path().string());
   } catch (const Error& error) {
     throw Error(error.kind(),
                 fmt::format("variant '{}': {} at {}", variant.name, error.message(),
@@ -179,8 +179,18 @@ nlohmann::ordered_json study_schema() {
   return schema;
 }
 
-std::vector<ExperimentOptions> study_experiments(const StudyOptions& options) {
-  std::vector<ExperimentOptions> result;
+StudyExperiment experiment::study_experiment(const Json& document, const std::string& base) {
+  if (is_resonance_document(document)) {
+    const ResonanceOptions options = with_absolute_paths(read_resonance(document, base));
+    return {resonance_document(options), 1, options.threads};
+  }
+  const ExperimentOptions options = with_absolute_paths(read_experiment(document, base));
+  return {experiment_document(options),
+          options.training.steps * std::max<std::int64_t>(options.data.folds, 1), options.threads};
+}
+
+std::vector<StudyExperiment> study_experiments(const StudyOptions& options) {
+  std::vector<StudyExperiment> result;
   for (std::size_t i = 0; i < options.variants.size(); ++i) {
     result.push_back(variant_experiment(options, i));
   }

@@ -10,7 +10,7 @@
 namespace slalom {
 
 /// What becomes of events below the first and above the last edge.
-enum class Flow {
+enum class FlowBins {
   fold,  ///< added to the first and last bin: B bins
   keep,  ///< kept as two more bins: underflow, B bins, overflow
   drop,  ///< lost
@@ -23,7 +23,7 @@ struct Histogram {
 };
 
 /// Bins that a histogram of B + 1 edges has.
-std::int64_t number_of_bins(std::int64_t number_of_edges, Flow flow);
+std::int64_t number_of_bins(std::int64_t number_of_edges, FlowBins flow);
 
 /// Edges [B + 1] from B free numbers, in order whatever these are: the widths are shares
 /// `min_width` + (1 - B `min_width`) softmax(raw) of the range. The ends are fixed and exact.
@@ -40,7 +40,7 @@ Tensor raw_edges(const Tensor& edges, double min_width = 0.0);
 /// \param x [n]
 /// \param edges [B + 1], increasing
 /// \throws Error (numerical) for NaN in x
-Tensor bin_index(const Tensor& x, const Tensor& edges, Flow flow);
+Tensor bin_index(const Tensor& x, const Tensor& edges, FlowBins flow);
 
 /// Sums of weights by bin, [bins] or [k, bins]. Differentiable in the weights.
 /// \param index [n], see bin_index(); negative: left out
@@ -51,6 +51,7 @@ Tensor sum_by_bin(const Tensor& index, const Tensor& weights, std::int64_t bins)
 Histogram fill_histogram(const Tensor& index, const Tensor& weights, std::int64_t bins);
 
 /// The hard histogram: bin_index() and fill_histogram().
-Histogram hard_histogram(const Tensor& x, const Tensor& weights, const Tensor& edges, Flow flow);
+Histogram hard_histogram(const Tensor& x, const Tensor& weights, const Tensor& edges,
+                         FlowBins flow);
 
 }  // namespace slalom

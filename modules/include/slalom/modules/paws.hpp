@@ -95,6 +95,9 @@ class PawsLikelihood {
   std::vector<double> log_ratio(const std::vector<double>& theta, std::size_t ratio = 0) const;
   /// The likelihood of mu alone for one theta. \throws Error (numerical) for NaN
   SignalFractionLikelihood fraction(const std::vector<double>& theta) const;
+  /// Covariance of (mu, theta) [(1 + p)^2] at a fit of weighted events, A^-1 B A^-1 with B = sum_i
+  /// w_i^2 of the outer products of scores; empty where the fit has no covariance.
+  std::vector<double> sandwich(const PawsFit& fit) const;
   /// Best mu and theta. \throws Error (usage) for options
   PawsFit fit(const PawsOptions& options = {}) const;
   /// Best theta for one mu; `PawsFit::log_likelihood` is what a profile needs.
@@ -113,7 +116,7 @@ PawsFit fit_paws(const ParameterisedRatio& ratio, const Tensor& events,
 
 /// A fit with the bias of its ratio taken off, and that bias.
 struct PawsCorrection {
-  PawsFit fit;                ///< mu and theta corrected, within their bounds; the rest as it was
+  PawsFit fit;                ///< mu and theta corrected, within their bounds, errors enlarged
   PawsFit simulated;          ///< of the simulated mixture at the uncorrected mu and theta
   std::vector<double> shift;  ///< what was taken off (mu, theta) [1 + p]
 };

@@ -19,7 +19,8 @@
 ///
 /// One F for each edge and event. Computed as the hard histogram less what leaks over the edges, so
 /// that tails keep their digits, an empty bin far from all events holds exactly 0, and the limit h
-/// -> 0 is the hard histogram. With Flow::keep or fold the sum of the bins is that of the weights.
+/// -> 0 is the hard histogram. With FlowBins::keep or fold the sum of the bins is that of the
+/// weights.
 ///
 /// This is the border between a network's float32 and the likelihood's float64: results are float64
 /// whatever the arguments are. Bins of several axes are flattened, the last axis fastest.
@@ -34,7 +35,7 @@ enum class Kernel {
 /// What is done at and beyond the edges.
 struct SmearingOptions {
   Kernel kernel = Kernel::gaussian;  ///< shape of the smearing
-  Flow flow = Flow::fold;            ///< what becomes of underflow and overflow
+  FlowBins flow = FlowBins::fold;    ///< what becomes of underflow and overflow
   bool reflect = false;  ///< reflect at both ends what leaks over them; then events beyond the ends
                          ///< stay where they are, without derivatives
   /// Equal in all members.

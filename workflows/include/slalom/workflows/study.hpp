@@ -52,10 +52,17 @@ nlohmann::ordered_json study_document(const StudyOptions& options);
 /// Its JSON Schema.
 nlohmann::ordered_json study_schema();
 
-/// The experiment of each variant, before its seed is set, with absolute paths.
+/// What a study runs: an experiment or a resonance search.
+struct StudyExperiment {
+  nlohmann::ordered_json document;  ///< in full, with absolute paths
+  std::int64_t steps = 1;           ///< of its training, of all folds; 1 for a search
+  std::int64_t threads = 1;         ///< of LibTorch
+};
+
+/// The experiment of each variant, before its seed is set.
 /// Those of a directory come from there, whatever became of the documents they were made of.
 /// \throws Error (usage, io) that names the variant, and the place in its document
-std::vector<ExperimentOptions> study_experiments(const StudyOptions& options);
+std::vector<StudyExperiment> study_experiments(const StudyOptions& options);
 
 /// How far a run is.
 enum class RunState {

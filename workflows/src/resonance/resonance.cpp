@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "slalom/workflows/resonance.hpp"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <utility>
+
+#include "experiment/paths.hpp"
+#include "resonance/search.hpp"
+#include "slalom/core/error.hpp"
+#include "slalom/core/version.hpp"
+
+namespace slalom {
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+using resonance::Search;
+using resonance::StageOutput;
+using resonance::StageProgress;
+
+constexpr const char* k_document = "experiment.json";
+constexpr const char* k_result = "result.json";
+
+/// Thrown through a stage that is to stop.
+struct Stopped {};
+
+void make_directory(const fs::path& directory) {
+  std::error_code failure;
+  fs::create_directories(directory, failure);
+  if (failure) {
+    throw Error(ErrorKind::io, "cannot make the directory: " + failure.message(),
+                directory.string());
+  }
+}
+
+/// What stages have found, in files.
+class Stages {
+ public:
+  Stages(fs::path directory, const ResonanceHooks& hooks)
+      : directory_(std::move(directory)), hooks_(hooks) {
+    make_directory(directory_);
+  }
+
+  /// The output of a stage: from its files if it has been run.
+  template <class Run>
+  StageOutput get(const std::string& name, const Run& run) {
+    const fs::path figures = directory_ / (name + ".json"), tensors = directory_ / (name + ".npz");
+    if (fs::exists(figures)) {
+      StageOutput output{ordered_json::parse(read_text(figures)), {}};
+      if (fs::exists(tensors)) output.tensors = read_npz(tensors.string());
+      return output;
+    }
+    const StageOutput output = run([&](std::int64_t done, std::int64_t all) {
+      if (hooks_.progress && !hooks_.progress(name, done, all)) throw Stopped{};
+      return true;
+    });
+    // The figures come last: where they are, the stage is complete.
+    if (!output.tensors.empty()) write_npz(tensors.string(), output.tensors);
+    write_text(figures, output.figures.dump(2) + "\n");
+    return output;
+  }
+
+ private:
+  fs::path directory_;
+  const ResonanceHooks& hooks_;
+};
+
+/// What all stages have found so far.
+struct Findings {
+  ordered_json document;
+  NamedTensors events;  // scores of the events in the region
+
+  void add_method(const std::string& name, const StageOutput& output) {
+    document["methods"][name] = output.figures;
+    for (const auto& [column, tensor] : output.tensors) events[name + "_" + column] = tensor;
+  }
+  void warn(const std::string& message, const std::string& where) {
+    document["warnings"].push_back({{"message", message}, {"where", where}});
+  }
+};
+
+void run_methods(const Search& search, Stages& stages, Findings& findings) {
+  const ResonanceOptions& options = search.options();
+  const auto method = [&](const std::string& name, bool enabled, const auto& run) {
+    if (enabled) findings.add_method(name, stages.get(name, run));
+  };
+  method("ranode", options.ranode.enabled,
+         [&](const StageProgress& progress) { return search.ranode(progress); });
+  method("anomaly_detector", options.anomaly_detector.enabled,
+         [&](const StageProgress& progress) { return search.anomaly_detector(progress); });
+  const bool simulation = search.data().has_simulation();
+  method("paws", options.paws.enabled && search.data().theta.defined(),
+         [&](const StageProgress& progress) { return search.paws(progress); });
+  method("supervised", options.supervised.enabled && simulation,
+         [&](const StageProgress& progress) { return search.supervised(progress); });
+  method("bump_hunt", options.bump_hunt.enabled,
+         [&](const StageProgress&) { return search.bump_hunt(); });
+  if (search.has_exact()) {
+    method("exact", true, [&](const StageProgress&) { return search.exact(); });
+  }
+}
+
+ordered_json run_stages(Search& search, Stages& stages, const fs::path& directory) {
+  const ResonanceOptions& options = search.options();
+  Findings findings;
+  ordered_json& document = findings.document;
+  document["name"] = options.name;
+  document["version"] = version();
+  document["warnings"] = ordered_json::array();
+  const StageOutput events =
+      stages.get("events", [&](const StageProgress&) { return search.events(); });
+  document["events"] = events.figures;
+  if (events.figures.at("out_of_range").get<std::int64_t>() > 0) {
+    findings.warn(fmt::format("{} events in the signal region are outside of the range of a "
+                              "feature, which the sidebands give, and take no part",
+                              events.figures.at("out_of_range").get<std::int64_t>()),
+                  "events");
+  }
+  const StageOutput background = stages.get(
+      "background", [&](const StageProgress& progress) { return search.background(progress); });
+  document["background"] = background.figures;
+  search.set_background(background);
+  if (options.guard.enabled) {
+    const StageOutput guard =
+        stages.get("guard", [&](const StageProgress& progress) { return search.guard(progress); });
+    document["guard"] = guard.figures;
+    if (!guard.figures.at("passed").get<bool>()) {
+      findings.warn(
+          "the density of the background does not describe sideband events that it has "
+          "not seen: what RANODE finds is no signal until it does",
+          "guard");
+    }
+  }
+  search.set_reference(
+      stages.get("reference", [&](const StageProgress&) { return search.reference(); }));
+  document["methods"] = ordered_json::object();
+  run_methods(search, stages, findings);
+  findings.events["mass"] =
+      search.data().region.column(options.data.mass).to(at::kDouble).contiguous();
+  if (search.data().has_truth()) findings.events["label"] = search.data().region.labels;
+  write_npz((directory / "events.npz").string(), findings.events);
+  return document;
+}
+
+}  // namespace
+
+ResonanceOptions with_absolute_paths(ResonanceOptions options) {
+  for (std::string* path : {&options.data.path, &options.data.simulation}) {
+    if (path->empty()) continue;
+    const fs::path file = options.base.empty() ? fs::path(*path) : fs::path(options.base) / *path;
+    *path = fs::absolute(file).lexically_normal().string();
+  }
+  options.base.clear();
+  return options;
+}
+
+bool is_resonance(const fs::path& directory) {
+  const fs::path file = directory / k_document;
+  return fs::exists(file) && is_resonance_document(read_json(file));
+}
+
+ResonanceOptions resonance_of(const fs::path& directory) {
+  const fs::path file = directory / k_document;
+  if (!fs::exists(file)) {
+    throw Error(ErrorKind::io, "there is no experiment.json: not a result directory",
+                directory.string());
+  }
+  return read_resonance(read_json(file));
+}
+
+std::optional<ordered_json> run_resonance_in_directory(const ResonanceOptions& given,
+                                                       const fs::path& directory,
+                                                       const ResonanceHooks& hooks) {
+  const ResonanceOptions options = with_absolute_paths(given);
+  make_directory(directory);
+  if (fs::exists(directory / k_result)) {
+    throw Error(ErrorKind::usage, "there is a result already: choose another directory",
+                directory.string());
+  }
+  const fs::path document = directory / k_document;
+  const std::string text = resonance_document(options).dump(2) + "\n";
+  if (fs::exists(document) && read_text(document) != text) {
+    throw Error(ErrorKind::usage, "there is another experiment already: choose another directory",
+                directory.string());
+  }
+  at::set_num_threads(static_cast<int>(options.threads));
+  Search search(options);
+  write_text(document, text);
+  Stages stages(directory / "stages", hooks);
+  try {
+    ordered_json result = run_stages(search, stages, directory);
+    write_text(directory / k_result, result.dump(2) + "\n");
+    return result;
+  } catch (const Stopped&) {
+    return std::nullopt;
+  }
+}
+
+}  // namespace slalom
