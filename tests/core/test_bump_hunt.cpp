@@ -206,7 +206,7 @@ TEST_CASE("pulls of the signal and the false alarms", "[core][bump_hunt]") {
   }
 }
 
-TEST_CASE("toys do not depend on the number of threads", "[core][bump_hunt]") {
+TEST_CASE("toys of a bump hunt do not depend on the number of threads", "[core][bump_hunt]") {
   const Spectrum spectrum;
   slalom::BumpToyOptions toys;
   toys.n_toys = 40;

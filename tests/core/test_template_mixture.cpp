@@ -344,7 +344,7 @@ TEST_CASE("fitted pulls have the scatter that the prior predicts", "[core][templ
   CHECK(outside > 0.3);
 }
 
-TEST_CASE("what makes no sense is refused", "[core][template_mixture]") {
+TEST_CASE("mixtures that make no sense are refused", "[core][template_mixture]") {
   const MixtureProcess s = exponential_mixture(log_gaussians(k_signal), 3);
   const MixtureProcess b = linear_mixture(gaussians(k_background), 3);
   const auto make = [&](MixtureProcess signal, MixtureProcess background) {

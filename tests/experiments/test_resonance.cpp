@@ -75,6 +75,8 @@ TEST_CASE("a search runs all methods and writes what they found", "[workflows][r
     REQUIRE(events.count(column) == 1);
     CHECK(events.at(column).size(0) == n);
   }
+  REQUIRE(result->at("warnings").size() == 1);
+  CHECK(result->at("warnings").at(0).at("where") == "paws");
   // The exact densities know the fraction even here.
   CHECK_THAT(result->at("methods").at("exact").at("fraction").get<double>(), WithinAbs(0.05, 0.02));
   CHECK(slalom::is_resonance(place));

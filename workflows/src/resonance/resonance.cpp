@@ -91,8 +91,14 @@ void run_methods(const Search& search, Stages& stages, Findings& findings) {
   method("anomaly_detector", options.anomaly_detector.enabled,
          [&](const StageProgress& progress) { return search.anomaly_detector(progress); });
   const bool simulation = search.data().has_simulation();
-  method("paws", options.paws.enabled && search.data().theta.defined(),
-         [&](const StageProgress& progress) { return search.paws(progress); });
+  const bool paws = options.paws.enabled && search.data().theta.defined();
+  method("paws", paws, [&](const StageProgress& progress) { return search.paws(progress); });
+  if (paws && options.background.type != BackgroundKind::exact) {
+    findings.warn(
+        "the ratio takes events drawn from the density for background: with flows that "
+        "the guard passed, q0 was 50 to 100 where there is no signal (docs/resonance.md)",
+        "paws");
+  }
   method("supervised", options.supervised.enabled && simulation,
          [&](const StageProgress& progress) { return search.supervised(progress); });
   method("bump_hunt", options.bump_hunt.enabled,

@@ -201,8 +201,15 @@ std::string improvement_section(const ordered_json& methods, cli::Pictures& pict
 std::string page_of(const ResonanceOptions& options, const ordered_json& result,
                     cli::Pictures& pictures) {
   const ordered_json& methods = result.at("methods");
+  Warnings warnings;
+  for (const auto& warning : result.at("warnings")) {
+    warnings.push_back(
+        {warning.at("message").get<std::string>(), warning.at("where").get<std::string>()});
+  }
+  const std::string warned =
+      warnings.empty() ? "" : html_section("warnings", "Warnings", cli::warnings_list(warnings));
   std::string sections =
-      html_section("summary", "Summary", experiment::preformatted(result_text(result))) +
+      html_section("summary", "Summary", experiment::preformatted(result_text(result))) + warned +
       background_section(result, pictures) + spectrum_section(methods, pictures) +
       scan_section(result, pictures) + improvement_section(methods, pictures) +
       html_section("document", "Search in full",

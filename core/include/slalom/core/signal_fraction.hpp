@@ -22,10 +22,12 @@
 /// event that no signal makes (r = 0), +infinity one that no background makes.
 namespace slalom {
 
-/// Drops of log L at the ends of intervals of one parameter (Wilks): 68.27 % and 95 %; and ln 2,
-/// with which arXiv:2506.00119 marks what it calls 95 %: it is 76 %, for comparisons only.
-inline constexpr double k_drop_68 = 0.5, k_drop_95 = 1.9207294103470620,
-                        k_drop_published = 0.69314718055994531;
+/// Drop of log L at the ends of an interval of one parameter of 68.27 % (Wilks).
+inline constexpr double k_drop_68 = 0.5;
+/// The same of 95 %.
+inline constexpr double k_drop_95 = 1.9207294103470620;
+/// ln 2, with which arXiv:2506.00119 marks what it calls 95 %: it is 76 %, for comparisons only.
+inline constexpr double k_drop_published = 0.69314718055994531;
 
 /// Where mu may be, and how precisely it is found.
 struct SignalFractionOptions {

@@ -159,9 +159,10 @@ double train_ratio(ClassifierImpl& network, const RatioBatches& batches,
 /// a(theta) f + b(theta), on events that the network has not seen, both classes with the same
 /// weight. Convex; Newton's method. The slope corrects a network that is too sure of itself, the
 /// offset its normalisation, which the whole of both samples determines and not, as in normalise(),
-/// the few background events of largest r. \param batches \param count of them \returns the
-/// statistical error of b in the middle of the box \throws Error (numerical) where the classes are
-/// separated completely
+/// the few background events of largest r.
+/// \param batches events of both classes \param count of them
+/// \returns the statistical error of b in the middle of the box
+/// \throws Error (numerical) where the classes are separated completely
 double calibrate(ParameterisedRatioImpl& ratio, const RatioBatches& batches, std::int64_t count);
 
 /// The same at one value of theta: a and b become constants that are right there, from events of

@@ -29,9 +29,10 @@ namespace slalom {
 
 /// What is fitted, and how hard it is tried.
 struct PawsOptions {
-  double mu_upper = 1.0;                 ///< largest fraction, at most 1; the smallest is 0
-  std::vector<double> lower{}, upper{};  ///< of theta [p]; empty for the box of the ratio
-  std::vector<double> held{};            ///< theta that is not fitted [p]; NaN or empty: it is
+  double mu_upper = 1.0;        ///< largest fraction, at most 1; the smallest is 0
+  std::vector<double> lower{};  ///< smallest theta [p]; empty for the box of the ratio
+  std::vector<double> upper{};  ///< largest theta [p]; the same
+  std::vector<double> held{};   ///< theta that is not fitted [p]; NaN or empty: it is
   /// Points along each axis of theta where mu alone is fitted first. The best of these that are
   /// maxima among their neighbours are where the joint fits start.
   std::int64_t grid = 9;
