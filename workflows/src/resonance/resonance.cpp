@@ -93,10 +93,10 @@ void run_methods(const Search& search, Stages& stages, Findings& findings) {
   const bool simulation = search.data().has_simulation();
   const bool paws = options.paws.enabled && search.data().theta.defined();
   method("paws", paws, [&](const StageProgress& progress) { return search.paws(progress); });
-  if (paws && options.background.type != BackgroundKind::exact) {
+  if (paws && options.paws.toys == 0) {
     findings.warn(
-        "the ratio takes events drawn from the density for background: with flows that "
-        "the guard passed, q0 was 50 to 100 where there is no signal (docs/resonance.md)",
+        "q0 and z are those of a ratio that was learned, whose errors count as signal: 50 "
+        "to 140 were found without any; paws.toys asks for a p-value that knows them",
         "paws");
   }
   method("supervised", options.supervised.enabled && simulation,
