@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "check.hpp"
+#include "density_check.hpp"
 #include "flow_kernel.hpp"
 #include "slalom/core/random.hpp"
 #include "spline.hpp"
@@ -28,7 +29,6 @@ namespace slalom {
 namespace {
 
 using detail::require;
-using detail::shape_of;
 using detail::to_tensor;
 
 constexpr const char* k_where = "flow";
@@ -272,20 +272,7 @@ void FlowImpl::add_layer(std::int64_t number) {
 }
 
 void FlowImpl::check(const Tensor& x, const Tensor& condition) const {
-  const std::int64_t c = options_.conditions;
-  if (x.dim() != 2 || x.size(1) != options_.features) {
-    require(false,
-            "events [n, " + std::to_string(options_.features) + "] expected, found " + shape_of(x),
-            k_where);
-  }
-  if (c == 0 && !condition.defined()) return;
-  if (!condition.defined() || condition.dim() != 2 || condition.size(0) != x.size(0) ||
-      condition.size(1) != c) {
-    require(false,
-            "conditions [" + std::to_string(x.size(0)) + ", " + std::to_string(c) +
-                "] expected, found " + (condition.defined() ? shape_of(condition) : "none"),
-            k_where);
-  }
+  detail::require_density_inputs(x, condition, options_.features, options_.conditions, k_where);
 }
 
 Tensor FlowImpl::in_type(const Tensor& tensor) const {

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "check.hpp"
+#include "density_check.hpp"
 #include "slalom/core/random.hpp"
 #include "to_tensor.hpp"
 
@@ -29,7 +30,6 @@ namespace slalom {
 namespace {
 
 using detail::require;
-using detail::shape_of;
 using detail::to_tensor;
 
 constexpr const char* k_where = "flow_matching";
@@ -109,20 +109,7 @@ FlowMatchingImpl::FlowMatchingImpl(FlowMatchingOptions options) : options_(optio
 }
 
 void FlowMatchingImpl::check(const Tensor& x, const Tensor& condition) const {
-  const std::int64_t c = options_.conditions;
-  if (x.dim() != 2 || x.size(1) != options_.features) {
-    require(false,
-            "events [n, " + std::to_string(options_.features) + "] expected, found " + shape_of(x),
-            k_where);
-  }
-  if (c == 0 && !condition.defined()) return;
-  if (!condition.defined() || condition.dim() != 2 || condition.size(0) != x.size(0) ||
-      condition.size(1) != c) {
-    require(false,
-            "conditions [" + std::to_string(x.size(0)) + ", " + std::to_string(c) +
-                "] expected, found " + (condition.defined() ? shape_of(condition) : "none"),
-            k_where);
-  }
+  detail::require_density_inputs(x, condition, options_.features, options_.conditions, k_where);
 }
 
 Tensor FlowMatchingImpl::inputs(const Tensor& x, const Tensor& t, const Tensor& condition) const {
