@@ -6,6 +6,7 @@
 #include <set>
 
 #include "cli/suggest.hpp"
+#include "experiment/documents.hpp"
 #include "experiment/inference.hpp"
 #include "slalom/core/error.hpp"
 #include "slalom/workflows/problem.hpp"
@@ -14,6 +15,7 @@ namespace slalom {
 
 namespace {
 
+using experiment::seed_field;
 const std::vector<std::string> k_missing{"refuse", "drop_event", "replace", "keep"};
 const std::vector<std::string> k_effects{
     "problem", "scale", "shift", "log_weight", "weight_slope", "normalisation", "tau_energy_scale"};
@@ -39,15 +41,6 @@ const std::vector<std::string> k_losses{
     "minus_z", "upper_limit", "cross_entropy", "one_sidedness", "effective_entries"};
 const std::vector<std::string> k_optimizers{"adam", "adamw", "sgd", "rmsprop"};
 const std::vector<std::string> k_gradients{"two_pass", "averaged", "batch"};
-
-/// Seeds are written as integers that every JSON reader keeps.
-void seed_field(Fields& fields, const std::string& key, std::uint64_t& value,
-                const std::string& help) {
-  constexpr double k_exact = 9007199254740991.0;  // 2^53 - 1
-  auto number = static_cast<std::int64_t>(value);
-  fields.integer(key, number, help, {.low = 0.0, .high = k_exact});
-  value = static_cast<std::uint64_t>(number);
-}
 
 void file_fields(Fields& f, DataFile& file) {
   EventFileOptions& read = file.read;
@@ -697,12 +690,8 @@ nlohmann::ordered_json experiment_document(const ExperimentOptions& options) {
 
 nlohmann::ordered_json experiment_schema() {
   ExperimentOptions options;
-  nlohmann::ordered_json schema;
-  schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
-  schema["title"] = "slalom experiment";
-  const auto body = fields_schema([&](Fields& fields) { experiment_fields(fields, options); });
-  for (const auto& item : body.items()) schema[item.key()] = item.value();
-  return schema;
+  return experiment::document_schema("slalom experiment",
+                                     [&](Fields& fields) { experiment_fields(fields, options); });
 }
 
 }  // namespace slalom

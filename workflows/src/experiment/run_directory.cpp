@@ -8,6 +8,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "experiment/documents.hpp"
 #include "experiment/paths.hpp"
 #include "slalom/core/json.hpp"
 #include "slalom/workflows/experiment.hpp"
@@ -16,6 +17,7 @@ namespace slalom {
 
 namespace {
 
+using experiment::make_directory;
 namespace fs = std::filesystem;
 
 constexpr const char* k_document = "experiment.json";
@@ -69,15 +71,6 @@ class MetricsFile {
   fs::path file_;
   std::ofstream stream_;
 };
-
-void make_directory(const fs::path& directory) {
-  std::error_code failure;
-  fs::create_directories(directory, failure);
-  if (failure) {
-    throw Error(ErrorKind::io, "cannot make the directory: " + failure.message(),
-                directory.string());
-  }
-}
 
 }  // namespace
 

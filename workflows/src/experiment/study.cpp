@@ -13,6 +13,7 @@
 
 #include "cli/text.hpp"
 #include "experiment/child_process.hpp"
+#include "experiment/documents.hpp"
 #include "experiment/paths.hpp"
 #include "experiment/run_files.hpp"
 #include "slalom/core/json.hpp"
@@ -22,6 +23,7 @@ namespace slalom {
 
 namespace {
 
+using experiment::make_directory;
 namespace fs = std::filesystem;
 using experiment::ChildProcess;
 using experiment::k_variant;
@@ -31,13 +33,6 @@ constexpr const char* k_study = "study.json";
 constexpr const char* k_log = "log.txt";
 constexpr std::chrono::milliseconds k_pause{50};
 constexpr std::int64_t k_nothing = -1;
-
-void make_directory(const fs::path& directory) {
-  std::error_code failure;
-  fs::create_directories(directory, failure);
-  if (!failure) return;
-  throw Error(ErrorKind::io, "cannot make the directory: " + failure.message(), directory.string());
-}
 
 std::string text_of(const StudyExperiment& experiment) {
   return experiment.document.dump(2) + "\n";

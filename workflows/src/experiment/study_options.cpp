@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <set>
 
+#include "experiment/documents.hpp"
 #include "experiment/paths.hpp"
 #include "slalom/core/json.hpp"
 #include "slalom/workflows/study.hpp"
@@ -171,12 +172,8 @@ nlohmann::ordered_json study_document(const StudyOptions& options) {
 
 nlohmann::ordered_json study_schema() {
   StudyOptions options;
-  nlohmann::ordered_json schema;
-  schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
-  schema["title"] = "slalom study";
-  const auto body = fields_schema([&](Fields& fields) { study_fields(fields, options); });
-  for (const auto& item : body.items()) schema[item.key()] = item.value();
-  return schema;
+  return experiment::document_schema("slalom study",
+                                     [&](Fields& fields) { study_fields(fields, options); });
 }
 
 StudyExperiment experiment::study_experiment(const Json& document, const std::string& base) {

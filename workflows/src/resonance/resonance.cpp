@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <utility>
 
+#include "experiment/documents.hpp"
 #include "experiment/paths.hpp"
 #include "resonance/search.hpp"
 #include "slalom/core/error.hpp"
@@ -14,6 +15,7 @@ namespace slalom {
 
 namespace {
 
+using experiment::make_directory;
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 using resonance::Search;
@@ -25,15 +27,6 @@ constexpr const char* k_result = "result.json";
 
 /// Thrown through a stage that is to stop.
 struct Stopped {};
-
-void make_directory(const fs::path& directory) {
-  std::error_code failure;
-  fs::create_directories(directory, failure);
-  if (failure) {
-    throw Error(ErrorKind::io, "cannot make the directory: " + failure.message(),
-                directory.string());
-  }
-}
 
 /// What stages have found, in files.
 class Stages {

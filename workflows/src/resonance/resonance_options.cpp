@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "cli/suggest.hpp"
+#include "experiment/documents.hpp"
 #include "slalom/core/error.hpp"
 #include "slalom/workflows/resonance_problem.hpp"
 
@@ -12,6 +13,7 @@ namespace slalom {
 
 namespace {
 
+using experiment::seed_field;
 constexpr const char* k_kind = "resonance";
 const std::vector<std::string> k_maps{"linear", "log", "cube_root", "logit"};
 const std::vector<std::string> k_backgrounds{"flow", "flow_matching", "exact"};
@@ -23,14 +25,6 @@ constexpr Limits k_fraction{.low = 0.0, .high = 1.0, .above = true, .below = tru
 
 [[noreturn]] void fail(const std::string& message, const std::string& where) {
   throw Error(ErrorKind::usage, message, where);
-}
-
-void seed_field(Fields& fields, const std::string& key, std::uint64_t& value,
-                const std::string& help) {
-  constexpr double k_exact = 9007199254740991.0;  // 2^53 - 1
-  auto number = static_cast<std::int64_t>(value);
-  fields.integer(key, number, help, {.low = 0.0, .high = k_exact});
-  value = static_cast<std::uint64_t>(number);
 }
 
 void map_fields(Fields& f, std::vector<FeatureMap>& maps) {
@@ -242,12 +236,8 @@ nlohmann::ordered_json resonance_document(const ResonanceOptions& options) {
 
 nlohmann::ordered_json resonance_schema() {
   ResonanceOptions options;
-  nlohmann::ordered_json schema;
-  schema["$schema"] = "https://json-schema.org/draft/2020-12/schema";
-  schema["title"] = "slalom resonance search";
-  const auto body = fields_schema([&](Fields& fields) { resonance_fields(fields, options); });
-  for (const auto& item : body.items()) schema[item.key()] = item.value();
-  return schema;
+  return experiment::document_schema("slalom resonance search",
+                                     [&](Fields& fields) { resonance_fields(fields, options); });
 }
 
 }  // namespace slalom
