@@ -82,6 +82,12 @@ Tensor mixture_log_ratio(const Tensor& log_ratio, const Tensor& mu) {
   return log_mixture(l, at::zeros_like(l), mu.to(at::kDouble));
 }
 
+Tensor signal_probability(const Tensor& log_ratio, const Tensor& mu) {
+  // Ratios beyond all numbers would be multiplied by 0 at the ends of mu.
+  const Tensor l = at::clamp(log_ratio, -k_largest, k_largest);
+  return mu * at::exp(l - mixture_log_ratio(l, mu));
+}
+
 Tensor mixture_nll(const Tensor& log_signal, const Tensor& log_background, const Tensor& mu,
                    const Tensor& weights) {
   check_events(log_signal, log_background);

@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "slalom/modules/paws.hpp"
 
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/stack.h>
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
@@ -16,358 +14,27 @@
 #include <utility>
 
 #include "check.hpp"
-#include "polynomial.hpp"
+#include "paws_events.hpp"
+#include "paws_grid.hpp"
 #include "slalom/core/minimize.hpp"
-#include "slalom/modules/autodiff.hpp"
-#include "to_tensor.hpp"
 
 namespace slalom {
 
-using detail::PolynomialJets;
-using detail::Polynomials;
+using detail::add_sum;
+using detail::box_of;
+using detail::EventSet;
+using detail::PawsBox;
+using detail::PawsGrid;
+using detail::PawsTerm;
+using detail::RatioMean;
+using detail::RatioOnEvents;
 using detail::require;
 using detail::shape_of;
-using detail::to_tensor;
+using detail::to_vector;
 
 namespace {
 
 constexpr const char* k_where = "paws";
-constexpr std::int64_t k_chunk = 16384;  ///< events at a time
-/// Grids of theta with more points than this are a mistake.
-constexpr std::size_t k_most_points = 100000;
-
-std::vector<double> to_vector(const Tensor& tensor) {
-  const Tensor flat = tensor.to(at::kCPU, at::kDouble).contiguous();
-  const auto* begin = flat.data_ptr<double>();
-  return {begin, begin + flat.numel()};
-}
-
-/// log r of some events with its derivatives by theta.
-struct Jets {
-  std::vector<double> value;     ///< [n]
-  std::vector<double> gradient;  ///< [n][p]
-  std::vector<double> hessian;   ///< [n][p][p]
-};
-
-/// One ratio on one set of events.
-class RatioOnEvents {
- public:
-  RatioOnEvents(ParameterisedRatio ratio, const Tensor& events)
-      : ratio_(std::move(ratio)), events_(events) {
-    Classifier network = ratio_->network();
-    auto* polynomial = dynamic_cast<PolynomialRatioImpl*>(network.get());
-    if (polynomial == nullptr) return;
-    const at::NoGradGuard no_graph;
-    basis_ = Polynomials(polynomial->parameters(), polynomial->degree());
-    calibration_ = Polynomials(ratio_->parameters(), ratio_->degree());
-    slope_ = to_vector(ratio_->slope());
-    offset_ = to_vector(ratio_->offset());
-    for (std::int64_t begin = 0; begin < events.size(0); begin += k_chunk) {
-      const std::vector<double> part = to_vector(polynomial->coefficients(
-          events.slice(0, begin, std::min(begin + k_chunk, events.size(0)))));
-      coefficients_.insert(coefficients_.end(), part.begin(), part.end());
-    }
-  }
-
-  /// log r [n].
-  std::vector<double> log_ratio(const std::vector<double>& theta) const {
-    std::vector<double> result;
-    result.reserve(size());
-    for (std::size_t begin = 0; begin < size(); begin += k_step) {
-      const std::size_t end = std::min(begin + k_step, size());
-      if (basis_.terms() > 0) {
-        const Jets part = polynomial_jets(theta, begin, end, false);
-        result.insert(result.end(), part.value.begin(), part.value.end());
-        continue;
-      }
-      const at::NoGradGuard no_graph;
-      ParameterisedRatio ratio = ratio_;
-      const std::vector<double> part =
-          to_vector(ratio->log_ratio(chunk(begin, end), tensor(theta)));
-      result.insert(result.end(), part.begin(), part.end());
-    }
-    return result;
-  }
-
-  /// The same with derivatives, of a part of the events.
-  Jets jets(const std::vector<double>& theta, std::size_t begin, std::size_t end) const {
-    if (basis_.terms() > 0) return polynomial_jets(theta, begin, end, true);
-    return graph_jets(theta, begin, end);
-  }
-
-  std::size_t size() const { return static_cast<std::size_t>(events_.size(0)); }
-  static constexpr std::size_t k_step = static_cast<std::size_t>(k_chunk);
-
- private:
-  Tensor chunk(std::size_t begin, std::size_t end) const {
-    return events_.slice(0, static_cast<std::int64_t>(begin), static_cast<std::int64_t>(end));
-  }
-  Tensor tensor(const std::vector<double>& theta) const {
-    return to_tensor(theta).to(events_.device());
-  }
-
-  Jets graph_jets(const std::vector<double>& theta, std::size_t begin, std::size_t end) const {
-    const at::AutoGradMode graph(true);
-    ParameterisedRatio ratio = ratio_;
-    const auto n = static_cast<std::int64_t>(end - begin),
-               p = static_cast<std::int64_t>(theta.size());
-    // A theta of its own for each event: one backward pass gives the derivatives of all.
-    const Tensor leaf = tensor(theta).unsqueeze(0).expand({n, p}).clone().requires_grad_();
-    const Tensor value = ratio->log_ratio(chunk(begin, end), leaf);
-    Jets result;
-    result.value = to_vector(value.detach());
-    if (!value.requires_grad()) {
-      result.gradient.assign(static_cast<std::size_t>(n * p), 0.0);
-      result.hessian.assign(static_cast<std::size_t>(n * p * p), 0.0);
-      return result;
-    }
-    const Tensor first = gradient(value.sum(), leaf, true);
-    result.gradient = to_vector(first.detach());
-    if (!first.requires_grad()) {
-      result.hessian.assign(static_cast<std::size_t>(n * p * p), 0.0);
-      return result;
-    }
-    std::vector<Tensor> second;
-    for (std::int64_t a = 0; a < p; ++a) {
-      second.push_back(gradient(first.select(1, a).sum(), leaf, a + 1 < p).detach());
-    }
-    result.hessian = to_vector(at::stack(second, 1));
-    return result;
-  }
-
-  Jets polynomial_jets(const std::vector<double>& theta, std::size_t begin, std::size_t end,
-                       bool derivatives) const {
-    const std::size_t n = end - begin, p = theta.size(), terms = basis_.terms();
-    const PolynomialJets m = basis_.jets(theta), c = calibration_.jets(theta);
-    const auto dot = [](const double* x, const double* y, std::size_t size) {
-      return std::inner_product(x, x + size, y, 0.0);
-    };
-    const std::size_t k = calibration_.terms();
-    // log r = a f + b: both polynomials are multiplied once, not for each event.
-    const double a = dot(slope_.data(), c.value.data(), k);
-    std::vector<double> first(p * terms), second(p * p * terms), value(terms), da(p), db(p),
-        dda(p * p), ddb(p * p);
-    for (std::size_t i = 0; i < p; ++i) {
-      da[i] = dot(slope_.data(), &c.gradient[i * k], k);
-      db[i] = dot(offset_.data(), &c.gradient[i * k], k);
-    }
-    for (std::size_t i = 0; i < p * p; ++i) {
-      dda[i] = dot(slope_.data(), &c.hessian[i * k], k);
-      ddb[i] = dot(offset_.data(), &c.hessian[i * k], k);
-    }
-    for (std::size_t t = 0; t < terms; ++t) {
-      value[t] = a * m.value[t];
-      for (std::size_t i = 0; i < p; ++i) {
-        first[i * terms + t] = a * m.gradient[i * terms + t] + da[i] * m.value[t];
-        for (std::size_t j = 0; j < p; ++j) {
-          const std::size_t ij = i * p + j;
-          second[ij * terms + t] = a * m.hessian[ij * terms + t] +
-                                   da[i] * m.gradient[j * terms + t] +
-                                   da[j] * m.gradient[i * terms + t] + dda[ij] * m.value[t];
-        }
-      }
-    }
-    const double b = dot(offset_.data(), c.value.data(), k);
-    Jets result;
-    result.value.resize(n);
-    if (derivatives) {
-      result.gradient.resize(n * p);
-      result.hessian.resize(n * p * p);
-    }
-    for (std::size_t i = 0; i < n; ++i) {
-      const double* f = &coefficients_[(begin + i) * terms];
-      result.value[i] = b + dot(f, value.data(), terms);
-      if (!derivatives) continue;
-      for (std::size_t j = 0; j < p; ++j) {
-        result.gradient[i * p + j] = db[j] + dot(f, &first[j * terms], terms);
-      }
-      for (std::size_t j = 0; j < p * p; ++j) {
-        result.hessian[i * p * p + j] = ddb[j] + dot(f, &second[j * terms], terms);
-      }
-    }
-    return result;
-  }
-
-  ParameterisedRatio ratio_;
-  Tensor events_;
-  // Of a polynomial in theta.
-  Polynomials basis_, calibration_;
-  std::vector<double> slope_, offset_, coefficients_;
-};
-
-/// Function of t = log(1 + mu (r - 1)) that is summed over events.
-enum class Term {
-  likelihood,  ///< t
-  data,        ///< -softplus(-t), the data's part of the weak cross entropy
-  reference,   ///< -softplus(t), that of the reference
-};
-
-struct TermValue {
-  double value, first, second;
-};
-
-TermValue evaluate_term(Term term, double t) {
-  if (term == Term::likelihood) return {t, 1.0, 0.0};
-  const double sign = term == Term::data ? -1.0 : 1.0;
-  const double s = sign * t, e = std::exp(-std::abs(s));
-  const double softplus = std::max(s, 0.0) + std::log1p(e);
-  const double sigmoid = s >= 0.0 ? 1.0 / (1.0 + e) : e / (1.0 + e);
-  return {-softplus, -sign * sigmoid, -sigmoid * (1.0 - sigmoid)};
-}
-
-/// Events with one or more ratios on them, and weights.
-struct EventSet {
-  std::vector<RatioOnEvents> ratios;
-  std::vector<double> weights;  ///< empty: 1 each
-};
-
-/// Adds factor * sum_i w_i term(t_i) and its derivatives.
-/// \param moments if not null: sum_i w_i^2 of the outer products of gradients is added [(1 + p)^2]
-void add_sum(const EventSet& sample, double mu, const std::vector<double>& theta, Term term,
-             double factor, PawsLikelihood::Point& sum, std::vector<double>* moments = nullptr) {
-  const std::size_t p = theta.size(), v = p + 1;
-  const double share_of_each = factor / static_cast<double>(sample.ratios.size());
-  std::vector<double> t_first(v), t_second(v * v);
-  for (const RatioOnEvents& ratio : sample.ratios) {
-    for (std::size_t begin = 0; begin < ratio.size(); begin += RatioOnEvents::k_step) {
-      const std::size_t end = std::min(begin + RatioOnEvents::k_step, ratio.size());
-      const Jets jets = ratio.jets(theta, begin, end);
-      for (std::size_t i = 0; i < end - begin; ++i) {
-        const double l = jets.value[i];
-        const double* l_first = &jets.gradient[i * p];
-        const double* l_second = &jets.hessian[i * p * p];
-        // The larger of both densities is taken out.
-        const double e = std::exp(-std::abs(l));
-        const double base = l > 0.0 ? e : 1.0, ratio_part = l > 0.0 ? 1.0 : e;
-        const double slope = ratio_part - base, density = base + mu * slope;
-        const double t = mu == 0.0 ? 0.0 : std::log(density) + std::max(l, 0.0);
-        const double share = mu * ratio_part / density, u = slope / density;
-        const double cross = base * ratio_part / (density * density);
-        t_first[0] = u;
-        t_second[0] = -u * u;
-        for (std::size_t a = 0; a < p; ++a) {
-          t_first[1 + a] = share * l_first[a];
-          t_second[1 + a] = t_second[(1 + a) * v] = cross * l_first[a];
-          for (std::size_t b = 0; b < p; ++b) {
-            t_second[(1 + a) * v + 1 + b] =
-                share * l_second[a * p + b] + share * (1.0 - share) * l_first[a] * l_first[b];
-          }
-        }
-        const double weight =
-            share_of_each * (sample.weights.empty() ? 1.0 : sample.weights[begin + i]);
-        const TermValue f = evaluate_term(term, t);
-        sum.value += weight * f.value;
-        for (std::size_t a = 0; a < v; ++a) {
-          sum.gradient[a] += weight * f.first * t_first[a];
-          for (std::size_t b = 0; b < v; ++b) {
-            sum.hessian[a * v + b] +=
-                weight * (f.first * t_second[a * v + b] + f.second * t_first[a] * t_first[b]);
-            if (moments == nullptr) continue;
-            const double pull = weight * f.first;
-            (*moments)[a * v + b] += pull * pull * t_first[a] * t_first[b];
-          }
-        }
-      }
-    }
-  }
-}
-
-/// Bounds of theta, and what of it is held.
-struct Box {
-  std::vector<double> lower, upper, held;  ///< NaN: not held
-};
-
-Box box_of(const std::vector<ParameterInput>& parameters, const PawsOptions& options) {
-  const std::size_t p = parameters.size();
-  const auto check = [&](const std::vector<double>& values, const char* what) {
-    require(values.empty() || values.size() == p,
-            std::string(what) + " of " + std::to_string(p) + " parameters expected, found " +
-                std::to_string(values.size()),
-            k_where);
-  };
-  check(options.lower, "lower bounds");
-  check(options.upper, "upper bounds");
-  check(options.held, "values to hold");
-  check(options.start, "a start");
-  require(options.mu_upper > 0.0 && options.mu_upper <= 1.0,
-          "a largest fraction above 0 and at most 1 expected", k_where);
-  require(options.grid > 0 && options.starts > 0, "a grid and starts above 0 expected", k_where);
-  Box box{options.lower, options.upper, options.held};
-  if (box.held.empty()) box.held.assign(p, std::numeric_limits<double>::quiet_NaN());
-  for (std::size_t a = 0; a < p; ++a) {
-    if (options.lower.empty()) box.lower.push_back(parameters[a].low);
-    if (options.upper.empty()) box.upper.push_back(parameters[a].high);
-    require(box.lower[a] < box.upper[a], "an empty range of parameter '" + parameters[a].name + "'",
-            k_where);
-    require(std::isnan(box.held[a]) || (box.held[a] >= box.lower[a] && box.held[a] <= box.upper[a]),
-            "parameter '" + parameters[a].name + "' is held outside of its range", k_where);
-  }
-  return box;
-}
-
-/// Points of theta in a box with the best fraction at each.
-struct Grid {
-  std::vector<std::vector<double>> theta;
-  std::vector<std::vector<std::size_t>> place;  ///< along each axis
-  std::vector<double> mu, log_likelihood, slope;
-};
-
-Grid make_grid(const Box& box, std::int64_t points) {
-  const std::size_t p = box.lower.size();
-  Grid grid{{{}}, {{}}, {}, {}, {}};
-  for (std::size_t a = 0; a < p; ++a) {
-    const std::size_t n = std::isnan(box.held[a]) ? static_cast<std::size_t>(points) : 1;
-    require(grid.theta.size() * n <= k_most_points, "a grid of theta with too many points",
-            k_where);
-    Grid next;
-    for (std::size_t i = 0; i < grid.theta.size(); ++i) {
-      for (std::size_t k = 0; k < n; ++k) {
-        // Centres of cells: the ends of the box are where the ratio is known worst.
-        const double x = (static_cast<double>(k) + 0.5) / static_cast<double>(n);
-        next.theta.push_back(grid.theta[i]);
-        next.theta.back().push_back(std::isnan(box.held[a])
-                                        ? box.lower[a] + x * (box.upper[a] - box.lower[a])
-                                        : box.held[a]);
-        next.place.push_back(grid.place[i]);
-        next.place.back().push_back(k);
-      }
-    }
-    grid = std::move(next);
-  }
-  return grid;
-}
-
-bool are_neighbours(const std::vector<std::size_t>& a, const std::vector<std::size_t>& b) {
-  for (std::size_t k = 0; k < a.size(); ++k) {
-    if (a[k] > b[k] + 1 || b[k] > a[k] + 1) return false;
-  }
-  return true;
-}
-
-/// Points to start from: maxima among their neighbours first, best first, then the others.
-std::vector<std::size_t> starts_of(const Grid& grid, std::int64_t number) {
-  const std::size_t n = grid.place.size();
-  // Where no signal is preferred anywhere, the slope at mu = 0 tells where it is least unwelcome.
-  const auto better = [&](std::size_t i, std::size_t j) {
-    if (grid.log_likelihood[i] != grid.log_likelihood[j]) {
-      return grid.log_likelihood[i] > grid.log_likelihood[j];
-    }
-    return grid.slope[i] > grid.slope[j];
-  };
-  std::vector<bool> top(n, true);
-  for (std::size_t i = 0; i < n; ++i) {
-    for (std::size_t j = 0; j < n && top[i]; ++j) {
-      if (i != j && are_neighbours(grid.place[i], grid.place[j]) && better(j, i)) top[i] = false;
-    }
-  }
-  std::vector<std::size_t> order(n);
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t i, std::size_t j) {
-    return top[i] != top[j] ? top[i] : better(i, j);
-  });
-  order.resize(std::min(n, static_cast<std::size_t>(number)));
-  return order;
-}
 
 /// Inverse of the information of the variables that are free and inside.
 void set_covariance(const MinimizeResult& minimum, const std::vector<bool>& held, PawsFit& fit) {
@@ -402,6 +69,37 @@ void set_covariance(const MinimizeResult& minimum, const std::vector<bool>& held
   }
 }
 
+using Square = Eigen::Map<const Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic>>;
+
+/// inverse * moments * inverse, all [v * v].
+Eigen::MatrixXd between(const std::vector<double>& inverse, const std::vector<double>& moments,
+                        std::size_t v) {
+  const auto size = static_cast<Eigen::Index>(v);
+  const Square outer(inverse.data(), size, size), middle(moments.data(), size, size);
+  return outer * middle * outer;
+}
+
+/// Errors from the covariance and what is added to it; 0 stays 0.
+void enlarge_errors(const std::vector<double>& added, PawsFit& fit) {
+  const std::size_t v = fit.theta.size() + 1;
+  const auto set = [&](double& error, std::size_t a) {
+    if (error > 0.0) error = std::sqrt(fit.covariance[a * v + a] + added[a * v + a]);
+  };
+  set(fit.mu_error, 0);
+  for (std::size_t a = 0; a + 1 < v; ++a) set(fit.theta_errors[a], a + 1);
+}
+
+/// The variance by the finite samples behind normalised ratios.
+void add_reference(const EventSet& sample, PawsFit& fit) {
+  if (!sample.sampled || fit.covariance.empty()) return;
+  const std::size_t v = fit.theta.size() + 1;
+  const Eigen::MatrixXd added =
+      between(fit.covariance, detail::reference_moments(sample, fit.mu, fit.theta), v);
+  fit.reference_covariance.assign(added.data(), added.data() + v * v);
+  enlarge_errors(fit.reference_covariance, fit);
+  if (fit.mu_error > 0.0) fit.reference_share = added(0, 0) / (fit.mu_error * fit.mu_error);
+}
+
 }  // namespace
 
 struct PawsLikelihood::State {
@@ -417,8 +115,8 @@ struct PawsLikelihood::State {
 
 SignalFractionLikelihood PawsLikelihood::State::fraction(const std::vector<double>& theta) const {
   std::vector<double> l, w;
-  for (const RatioOnEvents& ratio : sample.ratios) {
-    const std::vector<double> part = ratio.log_ratio(theta);
+  for (std::size_t k = 0; k < sample.ratios.size(); ++k) {
+    const std::vector<double> part = sample.log_ratio(theta, k);
     l.insert(l.end(), part.begin(), part.end());
   }
   const auto number = static_cast<double>(sample.ratios.size());
@@ -434,9 +132,9 @@ SignalFractionLikelihood PawsLikelihood::State::fraction(const std::vector<doubl
 
 PawsFit PawsLikelihood::State::fit(const Objective& objective, const PawsOptions& options,
                                    const double* held_mu) const {
-  const Box box = box_of(parameters, options);
+  const PawsBox box = box_of(parameters, options);
   const std::size_t p = parameters.size();
-  Grid grid = make_grid(box, options.grid);
+  PawsGrid grid = detail::make_grid(box, options.grid);
   const std::size_t given = grid.theta.size();
   if (!options.start.empty()) {
     grid.theta.push_back(options.start);
@@ -472,11 +170,9 @@ PawsFit PawsLikelihood::State::fit(const Objective& objective, const PawsOptions
     held[1 + a] = !std::isnan(box.held[a]);
   }
   minimization.held = held;
-  std::vector<std::size_t> order = starts_of(grid, options.starts);
+  std::vector<std::size_t> order = detail::starts_of(grid, options.starts);
   if (!options.start.empty()) order.push_back(given);
-  double events = 0.0;
-  for (const double w : sample.weights) events += w;
-  if (sample.weights.empty()) events = static_cast<double>(sample.ratios.front().size());
+  const double events = sample.total_weight();
   PawsFit result;
   MinimizeResult best;
   for (const std::size_t at : order) {
@@ -518,26 +214,21 @@ PawsFit PawsLikelihood::State::fit(const Objective& objective, const PawsOptions
     return result;
   }
   set_covariance(best, held, result);
+  add_reference(sample, result);
   result.q0 = std::max(0.0, 2.0 * result.log_likelihood);
-  result.z = std::sqrt(result.q0);
+  result.z = std::sqrt(result.q0 * (1.0 - result.reference_share));
   return result;
 }
 
 namespace {
 
-EventSet make_sample(const std::vector<ParameterisedRatio>& ratios, const Tensor& events,
-                     const Tensor& weights) {
-  require(!ratios.empty(), "at least one ratio expected", k_where);
+EventSet make_sample(const PawsRatios& ratios, const Tensor& events, const Tensor& weights) {
   require(events.dim() == 2 && events.size(0) > 0,
           "events [n, columns] expected, found " + shape_of(events), k_where);
   require(!weights.defined() || (weights.dim() == 1 && weights.size(0) == events.size(0)),
           "one weight per event expected", k_where);
   EventSet result;
-  for (const ParameterisedRatio& ratio : ratios) {
-    require(ratio->parameters() == ratios.front()->parameters(),
-            "ratios of the same parameters expected", k_where);
-    result.ratios.emplace_back(ratio, events);
-  }
+  for (const ParameterisedRatio& ratio : ratios.ratios()) result.ratios.emplace_back(ratio, events);
   if (weights.defined()) result.weights = to_vector(weights);
   return result;
 }
@@ -551,11 +242,48 @@ void negate_into(const PawsLikelihood::Point& point, std::span<double> gradient,
 
 }  // namespace
 
-PawsLikelihood::PawsLikelihood(std::vector<ParameterisedRatio> ratios, const Tensor& events,
+PawsRatios::PawsRatios(std::vector<ParameterisedRatio> ratios) : ratios_(std::move(ratios)) {
+  require(!ratios_.empty(), "at least one ratio expected", k_where);
+  parameters_ = ratios_.front()->parameters();
+  for (const ParameterisedRatio& ratio : ratios_) {
+    require(ratio->parameters() == parameters_, "ratios of the same parameters expected", k_where);
+  }
+}
+
+PawsRatios::PawsRatios(std::initializer_list<ParameterisedRatio> ratios)
+    : PawsRatios(std::vector<ParameterisedRatio>(ratios)) {}
+
+PawsRatios::PawsRatios(std::vector<ParameterisedRatio> ratios, const Tensor& background,
+                       const Tensor& weights, PawsBackground kind)
+    : PawsRatios(std::move(ratios)) {
+  kind_ = kind;
+  const EventSet sample = make_sample(*this, background, weights);
+  require(sample.total_weight() > 0.0, "background with a positive sum of weights expected",
+          k_where);
+  for (const RatioOnEvents& ratio : sample.ratios) {
+    means_.push_back(std::make_shared<const RatioMean>(ratio, sample.weights));
+  }
+}
+
+double PawsRatios::log_mean(const std::vector<double>& theta, std::size_t ratio) const {
+  require(theta.size() == parameters_.size(), "theta of another length", k_where);
+  require(ratio < ratios_.size(), "no such ratio", k_where);
+  return means_.empty() ? 0.0 : means_[ratio]->value(theta);
+}
+
+double PawsRatios::mean_error(const std::vector<double>& theta, std::size_t ratio) const {
+  require(theta.size() == parameters_.size(), "theta of another length", k_where);
+  require(ratio < ratios_.size(), "no such ratio", k_where);
+  return kind_ == PawsBackground::quadrature ? 0.0 : means_[ratio]->error(theta);
+}
+
+PawsLikelihood::PawsLikelihood(const PawsRatios& ratios, const Tensor& events,
                                const Tensor& weights) {
   auto state = std::make_unique<State>();
   state->sample = make_sample(ratios, events, weights);
-  state->parameters = ratios.front()->parameters();
+  state->sample.means = ratios.means_;
+  state->sample.sampled = ratios.kind_ == PawsBackground::sample;
+  state->parameters = ratios.parameters();
   state_ = std::move(state);
 }
 
@@ -569,7 +297,7 @@ PawsLikelihood::Point PawsLikelihood::evaluate(double mu, const std::vector<doub
   require(mu >= 0.0 && mu <= 1.0, "a fraction between 0 and 1 expected", k_where);
   const std::size_t v = theta.size() + 1;
   Point result{0.0, std::vector<double>(v), std::vector<double>(v * v)};
-  add_sum(state_->sample, mu, theta, Term::likelihood, 1.0, result);
+  add_sum(state_->sample, mu, theta, PawsTerm::likelihood, 1.0, result);
   return result;
 }
 
@@ -577,7 +305,7 @@ std::vector<double> PawsLikelihood::log_ratio(const std::vector<double>& theta,
                                               std::size_t ratio) const {
   require(theta.size() == parameters(), "theta of another length", k_where);
   require(ratio < state_->sample.ratios.size(), "no such ratio", k_where);
-  return state_->sample.ratios[ratio].log_ratio(theta);
+  return state_->sample.log_ratio(theta, ratio);
 }
 
 SignalFractionLikelihood PawsLikelihood::fraction(const std::vector<double>& theta) const {
@@ -617,19 +345,15 @@ std::vector<double> PawsLikelihood::sandwich(const PawsFit& fit) const {
   if (fit.covariance.empty()) return {};
   Point sum{0.0, std::vector<double>(v), std::vector<double>(v * v)};
   std::vector<double> moments(v * v);
-  add_sum(state_->sample, fit.mu, fit.theta, Term::likelihood, 1.0, sum, &moments);
-  using Square = Eigen::Map<const Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic>>;
-  const auto size = static_cast<Eigen::Index>(v);
-  const Square inverse(fit.covariance.data(), size, size), middle(moments.data(), size, size);
+  add_sum(state_->sample, fit.mu, fit.theta, PawsTerm::likelihood, 1.0, sum, &moments);
   // All ratios see the same events: their scores are taken to be the same.
   const Eigen::MatrixXd result =
-      static_cast<double>(state_->sample.ratios.size()) * inverse * middle * inverse;
+      static_cast<double>(state_->sample.ratios.size()) * between(fit.covariance, moments, v);
   return {result.data(), result.data() + result.size()};
 }
 
-PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const PawsFit& fit,
-                            const Tensor& signal, const Tensor& background,
-                            const PawsOptions& options) {
+PawsCorrection correct_paws(const PawsRatios& ratios, const PawsFit& fit, const Tensor& signal,
+                            const Tensor& background, const PawsOptions& options) {
   require(fit.converged(), "a fit that has converged expected: " + fit.message, k_where);
   require(signal.dim() == 2 && background.dim() == 2 && signal.size(0) > 0 &&
               background.size(0) > 0 && signal.size(1) == background.size(1),
@@ -651,7 +375,7 @@ PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const
   require(result.simulated.converged(),
           "the fit of the simulated mixture did not converge: " + result.simulated.message,
           k_where);
-  const Box box = box_of(ratios.front()->parameters(), options);
+  const PawsBox box = box_of(ratios.parameters(), options);
   const auto shifted = [&](double value, double found, double low, double high, double& shift) {
     shift = found - value;
     return std::clamp(value - shift, low, high);
@@ -664,12 +388,11 @@ PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const
   }
   const std::vector<double> added = mixture.sandwich(result.simulated);
   if (added.empty() || fit.covariance.empty()) return result;
+  // A background sample that normalises the ratios moves both fits alike.
+  result.fit.reference_covariance.clear();
+  result.fit.reference_share = 0.0;
+  enlarge_errors(added, result.fit);
   for (std::size_t a = 0; a < added.size(); ++a) result.fit.covariance[a] += added[a];
-  const auto enlarge = [&](double& error, std::size_t a) {
-    if (error > 0.0) error = std::sqrt(result.fit.covariance[a * (p + 1) + a]);
-  };
-  enlarge(result.fit.mu_error, 0);
-  for (std::size_t a = 0; a < p; ++a) enlarge(result.fit.theta_errors[a], a + 1);
   return result;
 }
 
@@ -696,14 +419,19 @@ SignalFractionInterval paws_interval(const PawsLikelihood& likelihood, PawsFit& 
   require(best.converged(), "an interval needs a fit that has converged", k_where);
   constexpr int k_steps = 60;
   constexpr double k_precise = 1e-6;  // of the drop
+  // A profile moves little from one mu to the next: the best point of the grid, and the last theta.
+  PawsOptions near = options;
+  near.starts = 1;
+  near.start = best.theta;
   SignalFractionInterval result;
   result.drop = drop;
+  drop /= 1.0 - best.reference_share;
   const auto side = [&](double bound, bool& at_bound) {
     double inside = best.mu, outside = bound;
     const auto above = [&](const PawsFit& fit) {
       return fit.log_likelihood - best.log_likelihood + drop;
     };
-    at_bound = bound == best.mu || above(likelihood.fit_at(bound, options)) >= 0.0;
+    at_bound = bound == best.mu || above(likelihood.fit_at(bound, near)) >= 0.0;
     if (at_bound) return bound;
     const double guess = best.mu_error > 0.0 && std::isfinite(best.mu_error)
                              ? best.mu_error * std::sqrt(2.0 * drop)
@@ -713,7 +441,8 @@ SignalFractionInterval paws_interval(const PawsLikelihood& likelihood, PawsFit& 
       if (!(x > std::min(inside, outside) && x < std::max(inside, outside))) {
         x = 0.5 * (inside + outside);
       }
-      const PawsFit fit = likelihood.fit_at(x, options);
+      const PawsFit fit = likelihood.fit_at(x, near);
+      near.start = fit.theta;
       const double f = above(fit);
       if (std::abs(f) <= k_precise * drop) break;
       (f > 0.0 ? inside : outside) = x;
@@ -754,51 +483,6 @@ PawsScan paws_scan(const PawsLikelihood& likelihood, const PawsFit& best,
   return result;
 }
 
-EventSampler bootstrap_sampler(const Tensor& events) {
-  require(events.dim() == 2 && events.size(0) > 0,
-          "events [n, columns] expected, found " + shape_of(events), k_where);
-  return [events](RandomStream& random) {
-    const auto n = static_cast<double>(events.size(0));
-    std::vector<std::int64_t> which(static_cast<std::size_t>(random.poisson(n)));
-    for (std::int64_t& i : which) {
-      i = std::min(static_cast<std::int64_t>(random.uniform() * n), events.size(0) - 1);
-    }
-    return events.index_select(0, to_tensor(which).to(events.device()));
-  };
-}
-
-std::vector<PawsFit> run_paws_toys(const std::vector<ParameterisedRatio>& ratios,
-                                   const EventSampler& sampler, const PawsToyOptions& options) {
-  require(options.n_toys > 0, "a positive number of toys expected", k_where);
-  require(!ratios.empty(), "at least one ratio expected", k_where);
-  box_of(ratios.front()->parameters(), options.fit);
-  std::vector<PawsFit> result(options.n_toys);
-  at::parallel_for(
-      0, static_cast<std::int64_t>(options.n_toys), 1, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          RandomStream random(options.seed, static_cast<std::uint64_t>(i), options.family);
-          const Tensor events = sampler(random);
-          PawsFit& fit = result[static_cast<std::size_t>(i)];
-          if (events.size(0) == 0) {
-            fit.message = "there are no events";
-            continue;
-          }
-          fit = PawsLikelihood(ratios, events).fit(options.fit);
-        }
-      });
-  return result;
-}
-
-ToyProbability paws_p_value(const std::vector<PawsFit>& toys, double q0) {
-  std::size_t usable = 0, above = 0;
-  for (const PawsFit& toy : toys) {
-    if (!toy.converged()) continue;
-    ++usable;
-    if (toy.q0 >= q0) ++above;
-  }
-  return toy_fraction(above, usable);
-}
-
 PawsFit fit_paws_weakly(const ParameterisedRatio& ratio, const Tensor& events,
                         const Tensor& reference, const PawsOptions& options) {
   const PawsLikelihood likelihood({ratio}, events);
@@ -820,8 +504,8 @@ PawsFit PawsLikelihood::fit_weakly(const PawsLikelihood& reference,
                                   std::span<double> hessian) {
     const std::vector<double> theta(x.begin() + 1, x.end());
     Point sum{0.0, std::vector<double>(v), std::vector<double>(v * v)};
-    add_sum(state_->sample, x[0], theta, Term::data, 1.0, sum);
-    add_sum(reference.state_->sample, x[0], theta, Term::reference, n / m, sum);
+    add_sum(state_->sample, x[0], theta, PawsTerm::data, 1.0, sum);
+    add_sum(reference.state_->sample, x[0], theta, PawsTerm::reference, n / m, sum);
     negate_into(sum, gradient, hessian);
     return -sum.value - 2.0 * n * std::log(2.0);
   };
@@ -830,6 +514,8 @@ PawsFit PawsLikelihood::fit_weakly(const PawsLikelihood& reference,
   result.q0 = 0.0;
   result.z = 0.0;
   result.covariance.clear();
+  result.reference_covariance.clear();
+  result.reference_share = 0.0;
   result.mu_error = 0.0;
   std::fill(result.theta_errors.begin(), result.theta_errors.end(), 0.0);
   return result;

@@ -3,10 +3,12 @@
 
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/ones_like.h>
+#include <ATen/ops/sort.h>
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <tuple>
 
 #include "check.hpp"
 #include "slalom/core/error.hpp"
@@ -145,6 +147,20 @@ SignificanceImprovement significance_improvement_at(const Tensor& scores, const 
     (event.signal ? passed.signal : passed.background).add(event.weight);
   }
   return at_cut(threshold, passed, all);
+}
+
+double score_threshold(const Tensor& scores, double efficiency) {
+  detail::require(scores.dim() == 1 && scores.size(0) > 1,
+                  "scores of two events and more expected, found " + detail::shape_of(scores),
+                  k_where);
+  detail::require(efficiency > 0.0 && efficiency < 1.0, "an efficiency between 0 and 1 expected",
+                  k_where);
+  const Tensor sorted =
+      std::get<0>(at::sort(scores.to(at::kDouble), 0, /*descending=*/true)).contiguous();
+  const auto n = static_cast<double>(sorted.size(0));
+  const auto place = std::clamp<std::int64_t>(std::llround(efficiency * n), 1, sorted.size(0) - 1);
+  const auto* score = sorted.data_ptr<double>();
+  return 0.5 * (score[place - 1] + score[place]);
 }
 
 }  // namespace slalom

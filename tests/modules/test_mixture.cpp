@@ -51,6 +51,27 @@ TEST_CASE("the logarithm of a mixture", "[modules][mixture]") {
   CHECK_THAT(each[1], WithinAbs(1.0, 1e-15));
 }
 
+TEST_CASE("the probability of an event to be signal", "[modules][mixture]") {
+  const std::vector<double> l{-k_infinity, -800.0, -3.0, 0.0, 2.0, 800.0, k_infinity};
+  for (const double mu : {0.0, 1e-6, 0.3, 1.0}) {
+    const auto found = values(slalom::signal_probability(tensor(l), scalar(mu)));
+    for (std::size_t i = 0; i < l.size(); ++i) {
+      CAPTURE(mu, l[i]);
+      const double expected =
+          mu == 0.0 || mu == 1.0 ? mu : 1.0 / (1.0 + (1.0 - mu) / mu * std::exp(-l[i]));
+      CHECK_THAT(found[i], WithinAbs(expected, 1e-12));
+    }
+  }
+  // At mu = 0 its slope is r.
+  const Tensor none = scalar(0.0).requires_grad_();
+  const Tensor sum = slalom::signal_probability(tensor({-1.0, 0.5}), none).sum();
+  CHECK_THAT(slalom::gradient(sum, none).item<double>(),
+             WithinRel(std::exp(-1.0) + std::exp(0.5), 1e-12));
+  check_gradients(
+      [](const std::vector<Tensor>& x) { return slalom::signal_probability(x[0], x[1]).sum(); },
+      {tensor({-2.0, 0.3, 4.0}), scalar(0.2)});
+}
+
 TEST_CASE("ratios of any size give the limits", "[modules][mixture]") {
   const std::vector<double> l{-k_infinity, -1e300, 600.0, 800.0, 1e300, k_infinity};
   const double mu = 1e-4;

@@ -2,6 +2,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/logsumexp.h>
 #include <ATen/ops/zeros.h>
 #include <cmath>
 #include <limits>
@@ -37,6 +38,7 @@ namespace {
 
 constexpr double k_free = std::numeric_limits<double>::quiet_NaN();
 const std::vector<ParameterInput> k_box{{"mean", -2.0, 2.0}};
+const std::vector<ParameterInput> k_near{{"mean", 0.0, 2.0}};
 const std::vector<ParameterInput> k_plane{{"a", -2.0, 2.0}, {"b", -2.0, 2.0}};
 
 /// Signal N(theta, 1) on a background N(4, 1) in each of one or two dimensions, theta those means.
@@ -334,6 +336,131 @@ TEST_CASE("a wrong ratio is corrected by simulation", "[modules][paws]") {
   CHECK_THAT(std::sqrt(likelihood.sandwich(right)[0]), WithinRel(right.mu_error, 0.05));
 }
 
+TEST_CASE("ratios divided by their means", "[modules][paws]") {
+  const Tensor x = 4.0 * sequence(60).reshape({30, 2}), w = 0.5 + sequence(30, 0.3);
+  const Tensor b = 4.0 * sequence(80, 0.4).reshape({40, 2}), v = 0.2 + sequence(40, 0.9);
+  const std::vector<ParameterisedRatio> ratios{exact_ratio(k_plane), polynomial_ratio(k_plane, 1),
+                                               disguised(polynomial_ratio(k_plane, 2))};
+  const std::vector<double> theta{0.7, -0.4};
+  const auto log_mean = [&](ParameterisedRatio ratio, const Tensor& at) {
+    return at::logsumexp(ratio->log_ratio(b, at) + v.log(), {0}) - v.sum().log();
+  };
+  // Value and derivatives by the graph, of one ratio and of all.
+  for (const double mu : {0.0, 1e-3, 0.3, 1.0}) {
+    const Tensor at = tensor({mu, theta[0], theta[1]}).requires_grad_();
+    Tensor value = at::zeros({}, at::kDouble);
+    for (ParameterisedRatio ratio : ratios) {
+      const Tensor l = ratio->log_ratio(x, at.slice(0, 1)) - log_mean(ratio, at.slice(0, 1));
+      value = value + (w * slalom::mixture_log_ratio(l, at[0])).sum() / 3.0;
+    }
+    const auto found = PawsLikelihood(slalom::PawsRatios(ratios, b, v), x, w).evaluate(mu, theta);
+    CAPTURE(mu);
+    CHECK_THAT(found.value, WithinAbs(value.item<double>(), 1e-11));
+    const Tensor g = slalom::gradient(value, at, true), h = slalom::hessian(value, at);
+    const double size = 1.0 + h.abs().max().item<double>();
+    CHECK(distance(tensor(found.gradient), g) < 1e-12 * size);
+    CHECK(distance(tensor(found.hessian), h.reshape({-1})) < 1e-12 * size);
+  }
+  const slalom::PawsRatios one({ratios[1]}, b, v);
+  CHECK(one.normalised());
+  CHECK_THAT(one.log_mean(theta),
+             WithinAbs(log_mean(ratios[1], tensor(theta)).item<double>(), 1e-13));
+  const PawsLikelihood likelihood(one, x);
+  CHECK_THAT(likelihood.fraction(theta).value(0.2),
+             WithinAbs(likelihood.evaluate(0.2, theta).value, 1e-12));
+  const slalom::PawsRatios plain{ratios[1]};
+  CHECK_FALSE(plain.normalised());
+  CHECK(plain.log_mean(theta) == 0.0);
+  CHECK(plain.mean_error(theta) == 0.0);
+  // The error of the mean, of weighted events.
+  const Tensor
+      share = v / v.sum(),
+      r = (ParameterisedRatio(ratios[1])->log_ratio(b, tensor(theta)) - one.log_mean(theta)).exp();
+  CHECK_THAT(one.mean_error(theta),
+             WithinRel((share * (r - 1.0)).square().sum().sqrt().item<double>(), 1e-12));
+}
+
+TEST_CASE("a wrong ratio makes no signal once it is divided by its mean", "[modules][paws]") {
+  const auto shape = [](const Tensor& x, const Tensor& theta) {
+    return 0.8 * exact(x, theta) + 0.3 * (3.0 * x.select(1, 0)).sin() + 0.5;
+  };
+  const FunctionClassifier f(shape);
+  const ParameterisedRatio wrong(as_classifier(f.ptr()), k_near, 0);
+  RandomStream random(21, 0);
+  const slalom::PawsRatios ratios({wrong}, events(400000, 0.0, {0.0}, random));
+  double found = 0.0;
+  for (int toy = 0; toy < 10; ++toy) {
+    const Tensor x = events(20000, 0.0, {0.0}, random);
+    CHECK(slalom::fit_paws(wrong, x).q0 > 50.0);
+    const PawsFit fit = PawsLikelihood(ratios, x).fit();
+    REQUIRE(fit.converged());
+    found += fit.q0 > 2.71 ? 1.0 : 0.0;
+    CHECK(fit.q0 < 12.0);
+  }
+  CHECK(found <= 4.0);
+  // An offset means nothing any more.
+  ParameterisedRatio shifted(as_classifier(f.ptr()), k_near, 0);
+  shifted->set_calibration(tensor({1.0}), tensor({3.0}));
+  const Tensor b = events(30000, 0.0, {0.0}, random), x = events(5000, 0.05, {1.0}, random);
+  CHECK_THAT(PawsLikelihood(slalom::PawsRatios({shifted}, b), x).fit().mu,
+             WithinRel(PawsLikelihood(slalom::PawsRatios({wrong}, b), x).fit().mu, 1e-7));
+}
+
+TEST_CASE("the variance of the background behind a mean", "[modules][paws]") {
+  // One data set, many background samples: the scatter of the fits is what the errors say.
+  const ParameterisedRatio ratio = exact_ratio({{"mean", 1.0, 3.5}});
+  RandomStream random(22, 0);
+  constexpr std::int64_t k_events = 20000;
+  const auto background = [&](std::int64_t n) { return events(n, 0.0, {0.0}, random); };
+  const Tensor x = events(k_events, 0.2, {2.5}, random);
+  constexpr int k_samples = 60;
+  double sum[2] = {}, squares[2] = {}, expected[2] = {};
+  PawsFit fit;
+  for (int i = 0; i < k_samples; ++i) {
+    fit = PawsLikelihood(slalom::PawsRatios({ratio}, background(k_events)), x).fit();
+    REQUIRE(fit.converged());
+    REQUIRE(fit.reference_covariance.size() == 4);
+    const double at[2] = {fit.mu, fit.theta[0]};
+    for (std::size_t k = 0; k < 2; ++k) {
+      sum[k] += at[k] / k_samples;
+      squares[k] += at[k] * at[k] / k_samples;
+      expected[k] += fit.reference_covariance[3 * k] / k_samples;
+    }
+  }
+  // 60 samples: 9 % of a width.
+  for (std::size_t k = 0; k < 2; ++k) {
+    CHECK_THAT(std::sqrt(squares[k] - sum[k] * sum[k]), WithinRel(std::sqrt(expected[k]), 0.3));
+  }
+  CHECK_THAT(fit.reference_share,
+             WithinRel(fit.reference_covariance[0] / (fit.mu_error * fit.mu_error), 1e-12));
+  CHECK_THAT(fit.mu_error * fit.mu_error,
+             WithinRel(fit.covariance[0] + fit.reference_covariance[0], 1e-12));
+  CHECK_THAT(fit.z, WithinRel(std::sqrt(fit.q0 * (1.0 - fit.reference_share)), 1e-12));
+  // An interval knows it as well.
+  const PawsLikelihood likelihood(slalom::PawsRatios({ratio}, background(k_events)), x);
+  fit = likelihood.fit();
+  const auto interval = slalom::paws_interval(likelihood, fit);
+  CHECK_THAT(0.5 * (interval.upper - interval.lower), WithinRel(fit.mu_error, 0.1));
+  // Points of a quadrature have no statistics.
+  const slalom::PawsRatios few({ratio}, background(k_events / 4)),
+      integral({ratio}, background(500), {}, slalom::PawsBackground::quadrature);
+  CHECK(integral.mean_error({2.0}) == 0.0);
+  CHECK(PawsLikelihood(integral, x).fit().reference_covariance.empty());
+  // Without a signal, m events for n of data add n / m to the variance.
+  const Tensor none = events(k_events, 0.001, {3.0}, random);
+  const double part = PawsLikelihood(slalom::PawsRatios({ratio}, background(4 * k_events)), none)
+                          .fit(only_theta({3.0}))
+                          .reference_share;
+  CHECK_THAT(part, WithinAbs(0.2, 0.06));
+  // A correction by simulation has it in both fits, where it cancels.
+  const PawsFit moved = PawsLikelihood(few, x).fit(), exact_fit = slalom::fit_paws(ratio, x);
+  const auto corrected = slalom::correct_paws(
+      few, moved, events(200000, 1.0, {moved.theta[0]}, random), background(400000));
+  CHECK(corrected.fit.reference_covariance.empty());
+  CHECK(corrected.fit.mu_error < moved.mu_error);
+  CHECK(std::abs(corrected.fit.mu - exact_fit.mu) < 0.6 * exact_fit.mu_error);
+}
+
 TEST_CASE("weakly supervised fits", "[modules][paws]") {
   RandomStream random(8, 0);
   const Tensor x = events(20000, 0.03, {0.5}, random), b = events(60000, 0.0, {0.5}, random);
@@ -365,6 +492,10 @@ TEST_CASE("fits that make no sense are refused", "[modules][paws]") {
   check_fails(ErrorKind::usage, "paws", "at least one ratio", [&] { PawsLikelihood({}, x); });
   check_fails(ErrorKind::usage, "paws", "one weight per event",
               [&] { PawsLikelihood({exact_ratio()}, x, sequence(3)); });
+  check_fails(ErrorKind::usage, "paws", "events [n, columns]",
+              [&] { slalom::PawsRatios({exact_ratio()}, sequence(3)); });
+  check_fails(ErrorKind::usage, "paws", "a positive sum of weights",
+              [&] { slalom::PawsRatios({exact_ratio()}, x, at::zeros({4}, at::kDouble)); });
   check_fails(ErrorKind::usage, "paws", "the same parameters", [&] {
     PawsLikelihood({exact_ratio(), exact_ratio({{"other", 0.0, 1.0}})}, x);
   });

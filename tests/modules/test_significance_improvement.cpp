@@ -112,6 +112,20 @@ TEST_CASE("a score without information improves nothing", "[modules][significanc
   CHECK(curve.best.value == 1.0);
 }
 
+TEST_CASE("the cut that a share of the events passes", "[modules][significance_improvement]") {
+  const at::Tensor scores = tensor({5, 1, 4, 2, 3});
+  CHECK(slalom::score_threshold(scores, 0.2) == 4.5);
+  CHECK(slalom::score_threshold(scores, 0.4) == 3.5);
+  CHECK(slalom::score_threshold(scores, 0.8) == 1.5);
+  // At least one event on each side.
+  CHECK(slalom::score_threshold(scores, 1e-9) == 4.5);
+  CHECK(slalom::score_threshold(scores, 0.999) == 1.5);
+  check_fails(ErrorKind::usage, "significance_improvement", "an efficiency between",
+              [&] { slalom::score_threshold(scores, 0.0); });
+  check_fails(ErrorKind::usage, "significance_improvement", "two events and more",
+              [] { slalom::score_threshold(tensor({1}), 0.5); });
+}
+
 TEST_CASE("scores that are none", "[modules][significance_improvement]") {
   check_fails(ErrorKind::usage, "significance_improvement", "[n] expected", [] {
     significance_improvement(tensor({1, 2}), tensor({1}));

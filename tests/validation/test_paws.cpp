@@ -18,6 +18,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linspace.h>
 
 #include "slalom/modules/calibration.hpp"
 #include "slalom/modules/paws.hpp"
@@ -265,18 +266,35 @@ TEST_CASE("fixed theta with trained ratios", "[validation][paws][slow]") {
   }
 }
 
+namespace {
+
+/// The background's density on points of a quadrature.
+slalom::PawsRatios normalised(const slalom::ParameterisedRatio& ratio) {
+  constexpr std::int64_t k_points = 4000;
+  const Tensor x = at::linspace(-2.0, 14.0, k_points, at::kDouble);
+  return slalom::PawsRatios({ratio}, x.unsqueeze(1), (-0.5 * (x - k_background_at).square()).exp(),
+                            slalom::PawsBackground::quadrature);
+}
+
+}  // namespace
+
 TEST_CASE("joint fits with trained ratios", "[validation][paws][slow]") {
   const slalom::ResonanceToy toy = slalom::make_resonance_toy("gaussian_1d");
   Pulls all;
   for (std::uint64_t seed = 1; seed <= 3; ++seed) {
     const slalom::ParameterisedRatio ratio = trained_ratio(toy, seed);
+    const slalom::PawsRatios divided = normalised(ratio);
     for (const double mu : {.01, .1}) {
-      Pulls plain, corrected;
-      for (std::uint64_t i = 0; i < 20; ++i) {
+      Pulls plain, normal, corrected;
+      for (std::uint64_t i = 0; i < 40; ++i) {
         RandomStream random(5000 + seed, i);
-        const slalom::PawsFit fit = slalom::fit_paws(ratio, data_of(toy, mu, random));
+        const Tensor data = data_of(toy, mu, random);
+        const slalom::PawsFit fit = slalom::fit_paws(ratio, data);
         REQUIRE(fit.converged());
         plain.add(fit.mu, mu, fit.mu_error);
+        const slalom::PawsFit of_density = slalom::PawsLikelihood(divided, data).fit();
+        REQUIRE(of_density.converged());
+        normal.add(of_density.mu, mu, of_density.mu_error);
         const Tensor theta = at::full({300000, 1}, fit.theta[0], at::kDouble);
         const auto correction = slalom::correct_paws({ratio}, fit, toy.draw_signal(theta, random),
                                                      toy.draw_background(500000, random));
@@ -285,6 +303,8 @@ TEST_CASE("joint fits with trained ratios", "[validation][paws][slow]") {
       }
       std::printf("seed %d: ", static_cast<int>(seed));
       plain.print("polynomial, calibrated", mu);
+      std::printf("seed %d: ", static_cast<int>(seed));
+      normal.print("polynomial, normalised", mu);
       std::printf("seed %d: ", static_cast<int>(seed));
       corrected.print("polynomial, corrected", mu);
       std::fflush(stdout);

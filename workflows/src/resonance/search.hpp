@@ -89,6 +89,11 @@ class Search {
   std::vector<double> signal_spectrum(const Tensor& log_ratio, double fraction) const;
   StageOutput paws_figures(const PawsLikelihood& likelihood, PawsFit& fit,
                            const PawsOptions& options) const;
+  /// Fraction and theta with the bias of the ratio taken off by simulation at theta.
+  nlohmann::ordered_json corrected_figures(const PawsRatios& ratios, const PawsFit& fit,
+                                           const Tensor& background,
+                                           const PawsOptions& options) const;
+  nlohmann::ordered_json theta_figures(const PawsFit& fit) const;
   StageOutput score_figures(const Tensor& region, const Tensor& reference) const;
 
   ResonanceOptions options_;

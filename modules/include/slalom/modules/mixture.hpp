@@ -19,6 +19,12 @@ namespace slalom {
 /// \throws Error (usage) for mu outside of [0, 1]
 Tensor mixture_log_ratio(const Tensor& log_ratio, const Tensor& mu);
 
+/// Probability of each event to be signal, mu r / (1 + mu (r - 1)): its weight in a picture of the
+/// signal, and whose mean is where expectation maximisation puts mu. Differentiable at both ends of
+/// mu. \param log_ratio [n], may be infinite; NaN stays NaN \param mu as in mixture_log_ratio()
+/// \throws Error (usage) for mu outside of [0, 1]
+Tensor signal_probability(const Tensor& log_ratio, const Tensor& mu);
+
 /// Mean of -log(mu p_S + (1 - mu) p_B) over events, what R-ANODE trains p_S with (arXiv:2312.11629,
 /// 2506.00119), as a sum of exponentials that does not underflow.
 /// \param log_signal log p_S [n] \param log_background log p_B [n] \param mu in [0, 1], a scalar

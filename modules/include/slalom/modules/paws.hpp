@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,56 @@
 /// Gradient and Hessian are exact: log r is differentiated by theta for each event, the rest is
 /// closed.
 namespace slalom {
+
+namespace detail {
+class RatioMean;
+}  // namespace detail
+
+/// What a background stands for, with which ratios are normalised.
+enum class PawsBackground {
+  sample,      ///< simulated events: their statistics are part of the errors
+  quadrature,  ///< points whose weights are those of an integral over the density: exact
+};
+
+/// What the likelihood is made of: frozen ratios (several of different splits or seeds: the mean of
+/// their log L is taken), which may be divided by their mean over background events at each theta,
+///
+///     log r(x | theta) - log E_B[exp log r(. | theta)],
+///
+/// the published kappa(theta). A likelihood whose ratios have the mean 1 is that of a density,
+/// right or wrong: an error of the ratio then costs sensitivity, and makes no signal out of
+/// background. Where the signal lies beyond all background events that mean is not seen, and
+/// calibrate() is the better choice. Copies share everything; the ratios must not be changed.
+class PawsRatios {
+ public:
+  /// As they are. \throws Error (usage) for no ratio, or ratios of other parameters
+  PawsRatios(std::vector<ParameterisedRatio> ratios);  // NOLINT(google-explicit-constructor)
+  /// The same, written as a list.
+  PawsRatios(std::initializer_list<ParameterisedRatio> ratios);
+  /// Divided by their means. \param background [m, f] that the ratios were not trained with; the
+  ///   variance of the result is larger by the ratio of events in the data to those in here
+  /// \param weights [m] >= 0; undefined: 1 each \throws Error (usage) for shapes or no events
+  PawsRatios(std::vector<ParameterisedRatio> ratios, const Tensor& background,
+             const Tensor& weights = {}, PawsBackground kind = PawsBackground::sample);
+  /// Undivided.
+  const std::vector<ParameterisedRatio>& ratios() const { return ratios_; }
+  /// Parameters of all of them.
+  const std::vector<ParameterInput>& parameters() const { return parameters_; }
+  /// True if they are divided by their means.
+  bool normalised() const { return !means_.empty(); }
+  /// log E_B[r] of one ratio; 0 if it is not divided. \param theta [p]
+  double log_mean(const std::vector<double>& theta, std::size_t ratio = 0) const;
+  /// Relative statistical error of that mean: where it is not small, a few events carry it. 0 for a
+  /// quadrature.
+  double mean_error(const std::vector<double>& theta, std::size_t ratio = 0) const;
+
+ private:
+  friend class PawsLikelihood;
+  std::vector<ParameterisedRatio> ratios_;
+  std::vector<ParameterInput> parameters_;
+  std::vector<std::shared_ptr<const detail::RatioMean>> means_;
+  PawsBackground kind_ = PawsBackground::quadrature;
+};
 
 /// What is fitted, and how hard it is tried.
 struct PawsOptions {
@@ -56,21 +107,25 @@ struct PawsFit {
   std::string message;                       ///< in words, for people
   double mu = 0.0;                           ///< fraction
   std::vector<double> theta;                 ///< [p]
-  double mu_error = 0.0;                     ///< from the inverse Hessian
+  double mu_error = 0.0;                     ///< sqrt of the diagonal of both covariances below
   std::vector<double> theta_errors;          ///< the same [p]; 0 for what is held or at a bound
-  std::vector<double> covariance;  ///< of (mu, theta) [(1 + p)^2]; empty if not positive definite
-  std::vector<bool> at_bound;      ///< of (mu, theta) [1 + p]
-  double log_likelihood = 0.0;     ///< above that of mu = 0
-  double q0 = 0.0;                 ///< 2 log L, maximised over theta
-  double z = 0.0;                  ///< sqrt(q0): a local significance, without look-elsewhere
-  std::vector<PawsStart> starts;   ///< all joint fits
+  /// Inverse Hessian of (mu, theta) [(1 + p)^2]; empty if not positive definite.
+  std::vector<double> covariance;
+  /// What the finite background sample of normalised ratios adds to it; empty without one.
+  std::vector<double> reference_covariance;
+  std::vector<bool> at_bound;   ///< of (mu, theta) [1 + p]
+  double log_likelihood = 0.0;  ///< above that of mu = 0
+  double q0 = 0.0;              ///< 2 log L, maximised over theta
+  /// Part of the variance of mu that is due to the finite background sample of normalised ratios.
+  double reference_share = 0.0;
+  double z = 0.0;                 ///< sqrt(q0 (1 - reference_share)): local, without look-elsewhere
+  std::vector<PawsStart> starts;  ///< all joint fits
   /// True if the best fit is a maximum to the tolerance.
   bool converged() const { return status == FitStatus::converged; }
 };
 
-/// log L of one set of events. With several ratios (trained on different splits or seeds) it is the
-/// mean of their log L. Ratios are shared and must not be changed; where one is a PolynomialRatio
-/// its network is evaluated once, here. Const functions may be called from several threads.
+/// log L of one set of events. Where a ratio is a PolynomialRatio its network is evaluated once,
+/// here. Const functions may be called from several threads.
 class PawsLikelihood {
  public:
   /// log L and its derivatives by (mu, theta).
@@ -81,9 +136,8 @@ class PawsLikelihood {
   };
 
   /// \param events features [n, f] \param weights [n] >= 0; undefined: 1 each
-  /// \throws Error (usage) for shapes, no events, no ratio or ratios of other parameters
-  PawsLikelihood(std::vector<ParameterisedRatio> ratios, const Tensor& events,
-                 const Tensor& weights = {});
+  /// \throws Error (usage) for shapes or no events
+  PawsLikelihood(const PawsRatios& ratios, const Tensor& events, const Tensor& weights = {});
   ~PawsLikelihood();
   /// Moves. Not copied.
   PawsLikelihood(PawsLikelihood&&) noexcept;
@@ -92,7 +146,7 @@ class PawsLikelihood {
   std::size_t parameters() const;
   /// log L, gradient and Hessian. \param theta [p]
   Point evaluate(double mu, const std::vector<double>& theta) const;
-  /// log r of every event by one of the ratios [n].
+  /// log r of every event by one of the ratios, normalised where they are [n].
   std::vector<double> log_ratio(const std::vector<double>& theta, std::size_t ratio = 0) const;
   /// The likelihood of mu alone for one theta. \throws Error (numerical) for NaN
   SignalFractionLikelihood fraction(const std::vector<double>& theta) const;
@@ -128,17 +182,17 @@ struct PawsCorrection {
 /// variance of the result is larger by the ratio of events in the data to those simulated. A fit at
 /// mu = 0 is returned as it is. \param signal [k, f] drawn at `fit.theta` \param background [m, f]
 /// \throws Error (usage) for a fit that has not converged, or no events
-PawsCorrection correct_paws(const std::vector<ParameterisedRatio>& ratios, const PawsFit& fit,
-                            const Tensor& signal, const Tensor& background,
-                            const PawsOptions& options = {});
+PawsCorrection correct_paws(const PawsRatios& ratios, const PawsFit& fit, const Tensor& signal,
+                            const Tensor& background, const PawsOptions& options = {});
 
 /// log L maximised over theta at each mu [m], above that of the best fit: <= 0. A point that lies
 /// higher than the fit replaces it in `best`.
 std::vector<double> paws_profile(const PawsLikelihood& likelihood, PawsFit& best,
                                  const std::vector<double>& mu, const PawsOptions& options = {});
 
-/// Interval of mu where the profile of log L is at most `drop` below its maximum; the lower end is
-/// 0 where the drop is not reached. \throws Error (usage) for a fit that has not converged
+/// Interval of mu where the profile of log L is at most `drop` below its maximum, or
+/// drop / (1 - reference_share) with normalised ratios; the lower end is 0 where that is not
+/// reached. \throws Error (usage) for a fit that has not converged
 SignalFractionInterval paws_interval(const PawsLikelihood& likelihood, PawsFit& best,
                                      double drop = k_drop_68, const PawsOptions& options = {});
 
@@ -158,7 +212,8 @@ PawsScan paws_scan(const PawsLikelihood& likelihood, const PawsFit& best,
 using EventSampler = std::function<Tensor(RandomStream& random)>;
 
 /// Events drawn from `events` [n, f] with replacement, a Poisson number of them: the bootstrap.
-EventSampler bootstrap_sampler(const Tensor& events);
+/// \param expected number; 0 for n \throws Error (usage) for no events, or a negative number
+EventSampler bootstrap_sampler(const Tensor& events, double expected = 0.0);
 
 /// How toys are run.
 struct PawsToyOptions {
@@ -170,8 +225,8 @@ struct PawsToyOptions {
 
 /// Fits of toys, in order. On as many threads as LibTorch may use (at::set_num_threads); the result
 /// does not depend on it.
-std::vector<PawsFit> run_paws_toys(const std::vector<ParameterisedRatio>& ratios,
-                                   const EventSampler& sampler, const PawsToyOptions& options = {});
+std::vector<PawsFit> run_paws_toys(const PawsRatios& ratios, const EventSampler& sampler,
+                                   const PawsToyOptions& options = {});
 
 /// P(q0 >= observed) among toys that converged, q0 maximised over theta in both: a global p-value,
 /// with the look-elsewhere effect, where the sampler makes background only.

@@ -51,4 +51,9 @@ SignificanceImprovementCurve significance_improvement(
 SignificanceImprovement significance_improvement_at(const Tensor& scores, const Tensor& labels,
                                                     double threshold, const Tensor& weights = {});
 
+/// The cut that a share of the events passes, between two of their scores. \param scores [n]
+/// \param efficiency in (0, 1): at least one event passes, and one does not
+/// \throws Error (usage) for fewer than two scores or an efficiency out of range
+double score_threshold(const Tensor& scores, double efficiency);
+
 }  // namespace slalom

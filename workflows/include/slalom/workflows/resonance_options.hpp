@@ -122,7 +122,7 @@ struct ResonanceOptions {
   std::int64_t threads = 1;               ///< of LibTorch
   ResonanceDataOptions data = {};         ///< events
   BackgroundOptions background = {};      ///< its density
-  std::int64_t reference_factor = 4;      ///< background events drawn for each event in the region
+  std::int64_t reference_factor = 10;     ///< background events drawn for each event in the region
   GuardOptions guard = {};                ///< of the density
   RanodeRunOptions ranode = {};           ///< method
   PawsRunOptions paws = {};               ///< method
