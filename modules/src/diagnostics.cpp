@@ -7,6 +7,7 @@
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
+#include <ATen/ops/minimum.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/sort.h>
 #include <ATen/ops/sqrt.h>
@@ -46,6 +47,13 @@ Tensor one_sidedness_penalty(const Tensor& expected, const Tensor& nominal, cons
                              const Tensor& down) {
   const Tensor shift = shift_of_mean(nominal, up, down);
   return ratio_or_zero(shift * shift, expected).sum();
+}
+
+Tensor one_sided_events(const Tensor& signal, const Tensor& nominal, const Tensor& up,
+                        const Tensor& down) {
+  const Tensor a = up - nominal, b = down - nominal;
+  const Tensor shift = at::minimum(a.abs(), b.abs()) * (a * b > 0.0).to(a.scalar_type());
+  return ratio_or_zero((signal * shift).sum(), signal.sum());
 }
 
 Tensor effective_entries(const Tensor& sumw, const Tensor& sumw2) {

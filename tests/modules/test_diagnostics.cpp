@@ -95,6 +95,12 @@ TEST_CASE("one-sided variations have a number and a penalty", "[modules][diagnos
   // Two-sided ones cost nothing, empty bins neither.
   CHECK(slalom::one_sidedness_penalty(b, b, b + 1.0, b - 1.0).item<double>() < 1e-25);
   Tensor empty = numbers({0.0}).requires_grad_(true);
+  // By hand: both above in the last bin, by 4.75 and 3.35 events; below in the first, by 17.9.
+  const double by_hand =
+      (1.84 * 17.9 + 2.31 * 6.85 + 5.04 * 6.3 + 10.8 * 3.35) / (1.84 + 2.31 + 5.04 + 10.8);
+  CHECK_THAT(slalom::one_sided_events(s, b, up, down).item<double>(), WithinRel(by_hand, 1e-12));
+  CHECK(slalom::one_sided_events(s, b, b + 1.0, b - 1.0).item<double>() == 0.0);
+  CHECK(slalom::one_sided_events(at::zeros_like(s), b, up, down).item<double>() == 0.0);
   const Tensor nothing = slalom::one_sidedness_penalty(empty, empty, empty + 1.0, empty + 1.0);
   CHECK(nothing.item<double>() == 0.0);
   CHECK(std::isfinite(slalom::gradient(nothing, empty).item<double>()));

@@ -157,18 +157,6 @@ Pipeline Experiment::State::finished(const Classifier& network) {
 
 namespace {
 
-double one_sided_of(const Tensor& sample, std::int64_t column, const Tensor& signal) {
-  const std::vector<double> nominal = to_vector(sample[0][0]), up = to_vector(sample[column][0]),
-                            down = to_vector(sample[column + 1][0]), s = to_vector(signal);
-  double sum = 0.0, total = 0.0;
-  for (std::size_t b = 0; b < nominal.size(); ++b) {
-    const double a = up[b] - nominal[b], c = down[b] - nominal[b];
-    if (a * c > 0.0) sum += s[b] * std::min(std::abs(a), std::abs(c));
-    total += s[b];
-  }
-  return total > 0.0 ? sum / total : 0.0;
-}
-
 void fit_published(const Workspace& workspace, const std::string& measurement,
                    ExperimentResult& result) {
   ModelOptions options;
@@ -324,8 +312,11 @@ void Experiment::State::describe_samples(const Pipeline& pipeline, const Tensor&
       nuisance.impact = c.impact;
     }
     for (std::size_t k = 0; k < result.samples.size(); ++k) {
-      nuisance.one_sided += one_sided_of(test[static_cast<std::int64_t>(k)],
-                                         static_cast<std::int64_t>(1 + 2 * v), test[signal][0][0]);
+      const Tensor sample = test[static_cast<std::int64_t>(k)];
+      const auto column = static_cast<std::int64_t>(1 + 2 * v);
+      nuisance.one_sided += one_sided_events(test[signal][0][0], sample[0][0], sample[column][0],
+                                             sample[column + 1][0])
+                                .item<double>();
     }
     result.nuisances.push_back(nuisance);
   }

@@ -69,6 +69,16 @@ struct Findings {
     document["methods"][name] = output.figures;
     for (const auto& [column, tensor] : output.tensors) events[name + "_" + column] = tensor;
   }
+  /// A mean that a few events carry divides the ratio by chance.
+  void warn_of_mean() {
+    constexpr double k_large = 0.1;
+    const double error = document["methods"]["paws"]["mean_error"].get<double>();
+    if (error <= k_large) return;
+    warn(fmt::format("the mean of the ratio over the background is known to {:.0f} % only: "
+                     "reference_factor asks for more events",
+                     100.0 * error),
+         "paws");
+  }
   void warn(const std::string& message, const std::string& where) {
     document["warnings"].push_back({{"message", message}, {"where", where}});
   }
@@ -86,12 +96,7 @@ void run_methods(const Search& search, Stages& stages, Findings& findings) {
   const bool simulation = search.data().has_simulation();
   const bool paws = options.paws.enabled && search.data().theta.defined();
   method("paws", paws, [&](const StageProgress& progress) { return search.paws(progress); });
-  if (paws && options.paws.toys == 0) {
-    findings.warn(
-        "q0 and z are those of a ratio that was learned, whose errors count as signal: 50 "
-        "to 140 were found without any; paws.toys asks for a p-value that knows them",
-        "paws");
-  }
+  if (paws) findings.warn_of_mean();
   method("supervised", options.supervised.enabled && simulation,
          [&](const StageProgress& progress) { return search.supervised(progress); });
   method("bump_hunt", options.bump_hunt.enabled,

@@ -30,6 +30,12 @@ Tensor one_sidedness(const Tensor& expected, const Tensor& nominal, const Tensor
 Tensor one_sidedness_penalty(const Tensor& expected, const Tensor& nominal, const Tensor& up,
                              const Tensor& down);
 
+/// Events by which a variation lies on one side, where the signal is: the mean over bins, weighted
+/// with the signal, of min(|up - nominal|, |down - nominal|) where both have the same sign. A
+/// scalar; 0 without a signal. \param signal yields [B], not negative
+Tensor one_sided_events(const Tensor& signal, const Tensor& nominal, const Tensor& up,
+                        const Tensor& down);
+
 /// Simulated events that a bin is worth: sumw^2 / sumw2 [B]; 0 for an empty bin.
 Tensor effective_entries(const Tensor& sumw, const Tensor& sumw2);
 
