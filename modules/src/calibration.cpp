@@ -69,8 +69,8 @@ Tensor PlattCalibration::operator()(const Tensor& logit) const { return logit * 
 PlattCalibration platt_calibration(const Tensor& logit, const Tensor& labels,
                                    const Tensor& weights) {
   constexpr int k_iterations = 100;
-  constexpr double k_tolerance = 1e-12;
-  constexpr double k_separated = 1e-8;  // cross entropy of an event
+  constexpr double k_tolerance = 1e-13;  // decrease that is left, of the loss
+  constexpr double k_separated = 1e-8;   // cross entropy of an event
   const at::NoGradGuard no_graph;
   const Tensor w = checked_weights(logit, labels, weights);
   const Tensor x = logit.to(at::kDouble), sign = 2.0 * labels.to(at::kDouble) - 1.0;
@@ -83,7 +83,12 @@ PlattCalibration platt_calibration(const Tensor& logit, const Tensor& labels,
     const double da = (now.h11 * now.g0 - now.h01 * now.g1) / det;
     const double db = (now.h00 * now.g1 - now.h01 * now.g0) / det;
     if (now.loss < k_separated) break;
-    if (0.5 * (da * now.g0 + db * now.g1) < k_tolerance * k_tolerance) return result;
+    if (0.5 * (da * now.g0 + db * now.g1) < k_tolerance * now.loss) {
+      // The last step squares what error is left.
+      result.slope -= da;
+      result.offset -= db;
+      return result;
+    }
     double share = 1.0;
     Regression next = regression(x, sign, w, result.slope - da, result.offset - db);
     while (!(next.loss <= now.loss) && share > 1e-10) {
