@@ -94,8 +94,8 @@ Toy run_toy(const std::vector<double>& signal, const std::vector<double>& backgr
   m.set_data(counts);
   HmcOptions o;
   o.chains = 2;
-  o.warmup = 300;
-  o.draws = 500;
+  o.warmup = 200;
+  o.draws = 300;
   o.seed = 1 + index;
   const MixturePosterior p = sample_posterior(m, fit(m), {}, o);
   const Interval central = p.central(), narrow = p.shortest();
@@ -157,7 +157,7 @@ TEST_CASE("table of linear mixtures", "[validation][linear_mixtures][slow]") {
         CHECK(topics[p].converged);
       }
       for (const bool published : {true, false}) {
-        const Row row = run(pairs, kind, k, topics, published, 60);
+        const Row row = run(pairs, kind, k, topics, published, 40);
         CHECK(row.doubtful < 0.1);
         // What is known: simulations themselves do not cover (.11 to .26 in a study before this).
         if (kind == Kind::direct) CHECK(row.inside < 0.6);
