@@ -263,57 +263,31 @@ MixtureToy run_toy(TemplateMixture& mixture, const MixtureStudyOptions& o) {
   MixtureFit best = fit(mixture, options);
   toy.converged = best.converged() && best.laplace_error() > 0.0;
   if (!toy.converged) return toy;
+  const std::vector<ShapePrior> given = mixture.priors();
   if (o.prior == MixtureStudyOptions::Prior::population) {
-    PullTest test = pull_test(mixture, best);
-    toy.chi2_p = test.p_value;
-    toy.prior_p = test.p_prior;
-    if (test.p_value < o.inflate_below) {
-      // Widths of the prior that make the pulls as expected, found by iteration: the fit moves with
-      // them.
-      const std::vector<ShapePrior> original = mixture.priors();
-      double square = 1.0;
-      const auto refit = [&](double factor) {
-        square *= factor;
-        std::vector<ShapePrior> wider = original;
-        for (ShapePrior& p : wider) {
-          for (double& x : p.precision) x /= square;
-        }
-        mixture.set_priors(wider);
-        best = fit(mixture, options);
-      };
-      for (int i = 0; i < 20 && best.converged(); ++i) {
-        const double factor =
-            test.chi2 / static_cast<double>(std::max<std::size_t>(test.degrees, 1));
-        if (std::abs(factor - 1.0) < 0.01) break;
-        refit(std::max(factor, 1.0 / square));
-        if (best.converged()) test = pull_test(mixture, best);
-      }
-      if (o.inflate_more != 1.0) refit(o.inflate_more * o.inflate_more);
-      toy.converged = best.converged() && best.laplace_error() > 0.0;
-      if (o.interval == MixtureStudyOptions::Interval::marginal && toy.converged) {
-        const Interval i = kappa_posterior(mixture, best, options, 27, 4.5).central();
-        toy.low = i.lower.value;
-        toy.high = i.upper.value;
-      }
-      toy.kappa = best.kappa();
-      toy.laplace = best.laplace_error();
-      toy.sandwich = best.sandwich_error();
-      mixture.set_priors(original);
-      return toy;
-    }
+    const WidenedPrior widened = widen_priors(mixture, best, options, o.widening);
+    toy.chi2_p = widened.before.p_value;
+    toy.prior_p = widened.before.p_prior;
+    best = widened.fit;
+    toy.converged = best.converged() && best.laplace_error() > 0.0;
   }
   toy.kappa = best.kappa();
   toy.laplace = best.laplace_error();
   toy.sandwich = best.sandwich_error();
-  if (o.interval == MixtureStudyOptions::Interval::profile) {
+  if (!toy.converged) {
+    // nothing to report
+  } else if (o.interval == MixtureStudyOptions::Interval::profile) {
     const Interval i = profile_interval(mixture, best, options);
     toy.low = i.lower.value;
     toy.high = i.upper.value;
   } else if (o.interval == MixtureStudyOptions::Interval::marginal) {
-    const Interval i = kappa_posterior(mixture, best, options, 27, 4.5).central();
+    const KappaPosterior posterior = kappa_posterior(mixture, best, options, 27, 4.5);
+    const Interval i = posterior.central(), middle = posterior.central(1e-6);
     toy.low = i.lower.value;
     toy.high = i.upper.value;
+    toy.median = 0.5 * (middle.lower.value + middle.upper.value);
   }
+  mixture.set_priors(given);
   return toy;
 }
 
@@ -426,6 +400,9 @@ double MixtureStudy::mean_half_width() const {
 }
 double MixtureStudy::interval_bias() const {
   return mean_over(results, [](const MixtureToy& t) { return 0.5 * (t.low + t.high); }) - truth;
+}
+double MixtureStudy::median_bias() const {
+  return mean_over(results, [](const MixtureToy& t) { return t.median; }) - truth;
 }
 double MixtureStudy::flagged(bool prior, double p) const {
   return mean_over(

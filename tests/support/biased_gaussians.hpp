@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "slalom/core/prior_widening.hpp"
 #include "slalom/core/random.hpp"
 #include "slalom/core/simulation_spread.hpp"
 #include "slalom/core/template_mixture.hpp"
@@ -80,6 +81,7 @@ struct MixtureToy {
   bool converged = false;
   double kappa = 0.0, laplace = 0.0, sandwich = 0.0;
   double low = 0.0, high = 0.0;  ///< interval, where one was asked for
+  double median = 0.0;           ///< of the marginal posterior, where it was asked for
   double chi2_p = 1.0, prior_p = 1.0;
 };
 /// Draws of simulations times data sets.
@@ -100,6 +102,7 @@ struct MixtureStudy {
   double interval_coverage(bool flagged_ones, double p = 0.05) const;
   double mean_half_width() const;
   double interval_bias() const;  ///< mean of the middles - truth
+  double median_bias() const;    ///< mean of the medians - truth
   double flagged(bool prior, double p = 0.05) const;
   std::size_t failures() const;
 };
@@ -115,10 +118,10 @@ struct MixtureStudyOptions {
   double lambda = 1.0;             ///< of the ridge
   PopulationOptions population{};  ///< of the prior of natural parameters
   Interval interval = Interval::none;
-  bool held_out = false;      ///< the truth of each draw is a pair that it does not contain
-  double distance = 1.0;      ///< factor on the distance of a held-out truth from the mean
-  double inflate_below = 0;   ///< p-value of the pulls below which widths are scaled to the pulls
-  double inflate_more = 1.0;  ///< then by this factor as well
+  bool held_out = false;  ///< the truth of each draw is a pair that it does not contain
+  double distance = 1.0;  ///< factor on the distance of a held-out truth from the mean
+  /// Of the prior of natural parameters; not at all by default.
+  WideningOptions widening{.below = 0.0};
 };
 
 /// Parallel over draws; the result does not depend on the number of threads.

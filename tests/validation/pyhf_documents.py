@@ -60,6 +60,21 @@ def users(document, types):
     return found
 
 
+def alternatives(document, folder):
+    """Two more simulations of the first sample of the first channel, beside the workspace's own."""
+    channel = document["channels"][0]
+    sample = channel["samples"][0]
+    simulations = {
+        "more": [1.1 * y + 0.1 for y in sample["data"]],
+        "tilted": [y * (0.9 + 0.1 * i) + 0.2 for i, y in enumerate(sample["data"])],
+    }
+    path = folder / "alternatives.json"
+    path.write_text(json.dumps({"alternatives": [{
+        "name": "alternative simulation", "nominal": "own", "samples": [
+            {"channel": channel["name"], "sample": sample["name"], "simulations": simulations}]}]}))
+    return path
+
+
 def operations(path, document, folder):
     """Every operation that suits a workspace, as (name, words)."""
     channels = [channel["name"] for channel in document["channels"]]
@@ -92,6 +107,7 @@ def operations(path, document, folder):
         split = ["decorrelate", path, "--modifier", shared[0], "--by", "sample"]
         yield "decorrelate", split
         yield "decorrelate partly", [*split, "--correlation", "0.5"]
+    yield "mix", ["mix", path, alternatives(document, folder)]
 
 
 def hs3_and_back(path, document):

@@ -225,3 +225,51 @@ TEST_CASE("held-out simulations of the surrogate", "[validation][dihiggs_mixture
     if (integrate) CHECK(sum[0].coverage_68 > 0.6);
   }
 }
+
+TEST_CASE("a prior of four hundred simulations of the surrogate",
+          "[validation][dihiggs_mixture][slow]") {
+  SLALOM_REQUIRE_DATA("tamm/dihiggs_10x10_digitised.csv");
+  const auto templates = read_templates();
+  const std::size_t k = 400, truths = 100;
+  const std::vector<double> measure(k_bins, 1.0);
+  const std::vector<double> signal = surrogate(templates, "signal", 0.075, k + truths, 1);
+  const std::vector<double> background = surrogate(templates, "background", 0.014, k + truths, 2);
+  SpreadOptions directions;
+  directions.max_directions = 5;
+  const SimulationSpread s = simulation_spread(part_of(signal, 0, k), measure, k, directions);
+  const SimulationSpread b = simulation_spread(part_of(background, 0, k), measure, k, directions);
+  TemplateMixture m(
+      spread_mixture(s), spread_mixture(b), measure,
+      {population_prior(s.coordinates, k, 1), population_prior(b.coordinates, k, 1 + s.dimension)});
+  MixtureFitOptions options;
+  options.kappa_low = -0.3;
+  options.kappa_high = 0.9;
+  double laplace = 0.0, inside = 0.0, width = 0.0, maximum = 0.0, mean = 0.0, sigma = 0.0;
+  for (std::size_t t = 0; t < truths; ++t) {
+    RandomStream random(41, t);
+    const std::vector<double> p = part_of(signal, k + t, 1), q = part_of(background, k + t, 1);
+    std::vector<double> counts;
+    for (std::size_t i = 0; i < k_bins; ++i) {
+      const double n = k_events * (k_kappa * std::exp(p[i]) + (1.0 - k_kappa) * std::exp(q[i]));
+      counts.push_back(random.poisson(n));
+    }
+    m.set_data(counts);
+    const MixtureFit best = fit(m, options);
+    REQUIRE(best.converged());
+    const KappaPosterior posterior = kappa_posterior(m, best, options);
+    const Interval i = posterior.central();
+    const double part = 1.0 / static_cast<double>(truths);
+    laplace += std::abs(best.kappa() - k_kappa) <= best.laplace_error() ? part : 0.0;
+    inside += i.lower.value <= k_kappa && k_kappa <= i.upper.value ? part : 0.0;
+    width += 0.5 * part * (i.upper.value - i.lower.value);
+    maximum += part * (best.kappa() - k_kappa);
+    mean += part * (posterior.mean - k_kappa);
+    sigma += part * posterior.sigma;
+  }
+  std::printf(
+      "surrogate, prior of 400: Laplace %.2f, maximum %+.4f; integrated %.2f, half-width "
+      "%.4f, mean %+.4f, sigma %.4f\n",
+      laplace, maximum, inside, width, mean, sigma);
+  CHECK(inside > 0.6);
+  CHECK(width < 0.1);
+}

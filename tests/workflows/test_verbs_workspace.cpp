@@ -286,3 +286,95 @@ TEST_CASE("parameters are decorrelated", "[workflows][verbs_workspace]") {
     CHECK(refused.error("type") == "usage");
   }
 }
+
+namespace {
+
+std::string alternatives_document() {
+  return R"json({"alternatives": [{"name": "generator", "nominal": "own", "replaces": ["scale"],
+    "samples": [
+      {"channel": "signal_region", "sample": "background",
+       "simulations": {"a": [52, 57], "b": [47, 64]}},
+      {"channel": "control_region", "sample": "background", "simulations": {"a": [104], "b": [97]}}
+    ]}]})json";
+}
+
+}  // namespace
+
+TEST_CASE("alternative simulations are mixed", "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  const auto alternatives = folder.file("alternatives.json", alternatives_document());
+  const Outcome mixed = run({"mix", "-", alternatives});
+  REQUIRE(mixed.code == slalom::exit_success);
+  CHECK(contains(mixed.out, "generator_2"));
+  CHECK_FALSE(contains(mixed.out, "\"scale\""));
+
+  // Fits to the result and with the option are the same; the option adds what it says of weights.
+  const auto file = folder.file("mixed.json", mixed.out);
+  const Outcome from_file = run({"fit", file, "--json"});
+  const Outcome with_option = run({"fit", "-", "--alternatives", alternatives, "--json"});
+  REQUIRE(from_file.code == slalom::exit_success);
+  REQUIRE(with_option.code == slalom::exit_success);
+  CHECK(with_option.json().at("parameters") == from_file.json().at("parameters"));
+  CHECK_FALSE(from_file.json().contains("mixtures"));
+  const auto mixture = with_option.json().at("mixtures").at(0);
+  CHECK(mixture.at("name") == "generator");
+  CHECK(mixture.at("directions").size() == 2);
+  double sum = 0.0;
+  for (const auto& [name, weight] : mixture.at("weights").items()) {
+    sum += weight.at("weight").get<double>();
+    CHECK(weight.at("error").get<double>() > 0.0);
+  }
+  CHECK(std::abs(sum - 1.0) < 1e-12);
+  CHECK(mixture.at("weights_unique") == true);
+  const Outcome table = run({"fit", "-", "--alternatives", alternatives});
+  CHECK(contains(table.out, "own"));
+  CHECK(contains(table.out, "narrowest"));
+  // All verbs that build a model have the option.
+  CHECK(run({"limit", "-", "--alternatives", alternatives}).code == slalom::exit_success);
+  const Outcome expected = run({"inspect", "-", "--alternatives", alternatives, "--json"});
+  CHECK(contains(expected.out, "generator_1"));
+
+  const auto out = folder.path("out.json"), report = folder.path("weights.json");
+  REQUIRE(run({"mix", "-", alternatives, "-o", out, "--report", report}).code ==
+          slalom::exit_success);
+  CHECK(text_of(out) == mixed.out);
+  const json weights = json::parse(text_of(report)).at("mixtures").at(0);
+  CHECK(weights.at("simulations") == json({"own", "a", "b"}));
+  CHECK(weights.at("directions").at(0).at("weights").size() == 3);
+  CHECK(contains(run({"mix", "-", alternatives, "-o", out}).out, "part of the variance"));
+}
+
+TEST_CASE("data that nearly decide between simulations are a warning",
+          "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  json document = json::parse(alternatives_document());
+  document["alternatives"][0]["samples"].erase(0);
+  document["alternatives"][0].erase("replaces");
+  document["alternatives"][0]["samples"][0]["simulations"] = {{"a", {400}}};
+  const auto alternatives = folder.file("alternatives.json", document.dump());
+  const Outcome fit = run({"fit", "-", "--alternatives", alternatives, "--json"});
+  REQUIRE(fit.code == slalom::exit_success);
+  const auto mixture = fit.json().at("mixtures").at(0);
+  CHECK(mixture.at("over_constrained") == true);
+  CHECK(mixture.at("channel") == "control_region");
+  CHECK(contains(fit.err, "of the prior's width"));
+  CHECK(contains(fit.out, "\"warnings\""));
+}
+
+TEST_CASE("wrong alternatives have a file and a place", "[workflows][verbs_workspace]") {
+  const TemporaryFolder folder;
+  json document = json::parse(alternatives_document());
+  document["alternatives"][0]["samples"][1]["channel"] = "control_regio";
+  const auto channel = folder.file("channel.json", document.dump());
+  CHECK(error_where({"mix", "-", channel}, "usage", "did you mean 'control_region'") ==
+        channel + "#/alternatives/0/samples/1/channel");
+  CHECK(error_where({"fit", "-", "--alternatives", channel}, "usage", "there is no channel") ==
+        channel + "#/alternatives/0/samples/1/channel");
+  const auto right = folder.file("right.json", alternatives_document());
+  CHECK(error_where({"fit", "-", "--alternatives", right, "--histosys-code", "code2"}, "usage",
+                    "code2 jumps") == "--histosys-code");
+  const auto list = folder.file("list.json", "[]");
+  CHECK(error_where({"mix", "-", list}, "usage", "an object expected") == list + "#");
+  CHECK(run({"mix", "-", folder.path("none.json"), "--json"}).error("type") == "io");
+  CHECK(run({"mix", "-", "--json"}).error("type") == "usage");
+}

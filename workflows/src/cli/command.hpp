@@ -142,6 +142,7 @@ int run_feldman_cousins(Command& command);
 int run_combine(Command& command);
 int run_prune(Command& command);
 int run_decorrelate(Command& command);
+int run_mix(Command& command);
 int run_rename(Command& command);
 int run_sort(Command& command);
 int run_digest(Command& command);

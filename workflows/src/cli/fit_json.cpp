@@ -64,6 +64,38 @@ OrderedJson goodness_json(const GoodnessOfFit& goodness) {
   return object;
 }
 
+OrderedJson mixtures_json(const FitReport& report) {
+  OrderedJson array = OrderedJson::array();
+  for (const MixtureFitReport& m : report.mixtures) {
+    OrderedJson object, weights, directions = OrderedJson::array();
+    for (const FittedWeight& w : m.weights) {
+      append(weights, w.simulation,
+             {{"weight", finite(w.value, m.name)}, {"error", finite(w.error, m.name)}});
+    }
+    for (const FittedDirection& d : m.directions) {
+      directions.push_back({{"parameter", d.parameter},
+                            {"share", finite(d.share, d.parameter)},
+                            {"pull", finite(d.pull, d.parameter)},
+                            {"constraint", finite(d.constraint, d.parameter)}});
+    }
+    append(object, "name", m.name);
+    append(object, "weights", std::move(weights));
+    append(object, "weights_unique", m.complete);
+    append(object, "directions", std::move(directions));
+    append(object, "chi2", finite(m.chi2, m.name));
+    append(object, "degrees_of_freedom", m.degrees);
+    append(object, "p_value", finite(m.p_value, m.name));
+    append(object, "chi2_prior", finite(m.chi2_prior, m.name));
+    append(object, "narrowest", finite(m.narrowest, m.name));
+    append(object, "channel", m.channel);
+    append(object, "channel_part", finite(m.channel_part, m.name));
+    append(object, "over_constrained", m.over_constrained);
+    append(object, "outside", m.outside);
+    array.push_back(std::move(object));
+  }
+  return array;
+}
+
 OrderedJson correlation_json(const FitReport& report) {
   const Covariance& covariance = report.covariance;
   const std::size_t n = covariance.parameters.size();
@@ -131,6 +163,7 @@ OrderedJson fit_json(const FitReport& report) {
   }
   if (!result.empty_bins.empty()) append(document, "empty_bins", empty_bins_json(report));
   if (report.goodness) append(document, "goodness_of_fit", goodness_json(*report.goodness));
+  if (!report.mixtures.empty()) append(document, "mixtures", mixtures_json(report));
   append(document, "iterations", result.iterations);
   append(document, "evaluations", result.evaluations);
   append(document, "kkt_residual", number_or_null(result.kkt_residual));

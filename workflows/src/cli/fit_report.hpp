@@ -24,8 +24,9 @@ struct FitReport {
   Covariance covariance{};    ///< `matrix` is empty if it was not asked for
   /// Of the constrained parameters that float [P].
   std::vector<std::optional<Pull>> pulls{};
-  std::map<std::size_t, Interval> minos{};  ///< by parameter
-  std::optional<GoodnessOfFit> goodness{};  ///< if it was asked for
+  std::map<std::size_t, Interval> minos{};   ///< by parameter
+  std::optional<GoodnessOfFit> goodness{};   ///< if it was asked for
+  std::vector<MixtureFitReport> mixtures{};  ///< of --alternatives
 
   /// The specification of the model.
   const ModelSpec& spec() const { return loaded.spec(); }

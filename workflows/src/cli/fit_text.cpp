@@ -125,6 +125,30 @@ std::string correlation_table(const FitReport& report) {
   return "\n" + table.str();
 }
 
+/// Weights of simulations, and what the data say of them.
+std::string mixture_tables(const FitReport& report) {
+  std::string text;
+  for (const MixtureFitReport& m : report.mixtures) {
+    Table table("lrlr");
+    table.row({shorten(m.name, k_name_width), "weight", "error", ""});
+    for (const FittedWeight& w : m.weights) {
+      const int decimals = w.error > 0.0 ? decimals_for(w.error) : 3;
+      table.row({shorten(w.simulation, k_name_width), fixed_point(w.value, decimals),
+                 w.error > 0.0 ? "+- " + fixed_point(w.error, decimals) : "", ""});
+    }
+    text += "\n" + table.str();
+    text += fmt::format("  pulls: chi2 {} for {} of freedom, p = {}; narrowest: {} of the prior",
+                        brief(m.chi2, 3), count(m.degrees, "degree"), brief(m.p_value, 3),
+                        brief(m.narrowest, 2));
+    if (!m.channel.empty()) {
+      text += fmt::format(", {:.0f} % of it from {}", 100.0 * m.channel_part,
+                          shorten(m.channel, k_name_width));
+    }
+    text += m.complete ? "\n" : "\n  weights are the smallest of many: directions are left out\n";
+  }
+  return text;
+}
+
 std::string poi_line(const FitReport& report) {
   const ModelSpec& spec = report.spec();
   if (!spec.poi) return "";
@@ -241,7 +265,7 @@ std::string parameter_summary(const FitReport& report, std::size_t parameter) {
 
 std::string fit_text(const FitReport& report, const FitTableOptions& options) {
   return summary(report, options.colour) + "\n" + poi_line(report) +
-         parameter_table(report, options.all) + correlation_table(report);
+         parameter_table(report, options.all) + mixture_tables(report) + correlation_table(report);
 }
 
 }  // namespace slalom::cli

@@ -201,6 +201,9 @@ void declare(Command& command, WorkspaceArguments& options) {
 
 void declare_model(Command& command, ModelArguments& options) {
   declare(command, options);
+  command.arguments.text("--alternatives", options.alternatives, "FILE",
+                         "Alternative simulations of samples, of which mixtures are made after all "
+                         "patches (see `slalom mix`)");
   declare_interpretation(command, options);
 }
 
@@ -260,7 +263,27 @@ PatchSet load_patchset(Command& command, const std::string& path) {
   }
 }
 
-Json load_document(Command& command, const WorkspaceArguments& options) {
+Json mix_alternatives(Command& command, const Json& document, const std::string& path,
+                      std::vector<SampleMixture>* mixtures) {
+  const Json alternatives = command.read_document(path);
+  Warnings warnings;
+  const auto placed = [&](const std::string& where) {
+    return where.empty() || where.front() == '/' ? path + "#" + where : where;
+  };
+  try {
+    Json result = mix(document, parse_alternatives(alternatives), mixtures, &warnings);
+    for (const Warning& w : warnings) {
+      command.warn({w.message, placed(w.where)}, ErrorKind::usage);
+    }
+    return result;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;  // of the workspace
+    throw Error(error.kind(), error.message(), placed(error.where()));
+  }
+}
+
+Json load_document(Command& command, const WorkspaceArguments& options,
+                   std::vector<SampleMixture>* mixtures) {
   check_patch_options(options);
   Json document = command.read_document(options.workspace);
   if (!options.patchset.empty()) {
@@ -270,6 +293,9 @@ Json load_document(Command& command, const WorkspaceArguments& options) {
   }
   for (const std::string& path : options.patches) {
     document = apply_patch(std::move(document), command.read_document(path), path + "#");
+  }
+  if (!options.alternatives.empty()) {
+    document = mix_alternatives(command, document, options.alternatives, mixtures);
   }
   return document;
 }
@@ -328,7 +354,15 @@ void apply_point(const ModelArguments& options, const Json& parameters, ModelSpe
 }
 
 LoadedModel load_model(Command& command, const ModelArguments& options) {
-  return load_model(command, options, load_document(command, options));
+  std::vector<SampleMixture> mixtures;
+  const Json document = load_document(command, options, &mixtures);
+  if (!mixtures.empty() && options.histosys_code == "code2") {
+    throw Error(ErrorKind::usage, "code2 jumps at +-1, where mixtures go on straight",
+                "--histosys-code");
+  }
+  LoadedModel loaded = load_model(command, options, document);
+  loaded.mixtures = std::move(mixtures);
+  return loaded;
 }
 
 LoadedModel load_model(Command& command, const ModelArguments& options, const Json& document) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/command.hpp"
+#include "slalom/core/alternatives.hpp"
 #include "slalom/core/fit.hpp"
 #include "slalom/core/model.hpp"
 #include "slalom/core/patchset.hpp"
@@ -22,6 +23,7 @@ struct WorkspaceArguments {
   std::string patchset;              ///< --patchset
   std::string patch_name;            ///< --patch-name
   bool no_verify = false;            ///< --no-verify: the digest of the patch set may differ
+  std::string alternatives{};        ///< --alternatives
 };
 
 /// Which model, at which point, with which data.
@@ -46,6 +48,7 @@ struct LoadedModel {
   std::vector<double> data;  ///< main and auxiliary data [B + A]
   /// Where the Asimov data were made; empty for observed data.
   std::vector<double> asimov_point{};
+  std::vector<SampleMixture> mixtures{};  ///< those of --alternatives
 
   /// The specification of the model.
   const ModelSpec& spec() const { return model.spec(); }
@@ -55,7 +58,8 @@ struct LoadedModel {
 void declare_document(Command& command, WorkspaceArguments& options);
 /// Declares the same and --strict.
 void declare(Command& command, WorkspaceArguments& options);
-/// Declares those of a workspace, and --measurement, --poi, --normsys-code, --histosys-code.
+/// Declares those of a workspace, and --alternatives, --measurement, --poi, --normsys-code,
+/// --histosys-code.
 void declare_model(Command& command, ModelArguments& options);
 /// Declares --measurement, --poi, --normsys-code and --histosys-code alone.
 void declare_interpretation(Command& command, ModelArguments& options);
@@ -71,8 +75,14 @@ PatchSet load_patchset(Command& command, const std::string& path);
 /// exist whose workspace was regenerated later. `slalom patchset verify` and `apply` make it an
 /// error. \throws Error under --strict
 void warn_if_other_workspace(Command& command, const PatchSet& set, const Json& document);
-/// Reads the document and applies the patches. \throws Error
-Json load_document(Command& command, const WorkspaceArguments& options);
+/// Mixes the simulations of a document of alternatives into a workspace; places in errors start
+/// with the path. \param mixtures as in `mix` \throws Error
+Json mix_alternatives(Command& command, const Json& document, const std::string& path,
+                      std::vector<SampleMixture>* mixtures = nullptr);
+/// Reads the document, applies the patches, and then mixes --alternatives. \throws Error
+/// \param mixtures where the mixtures are appended; a null pointer drops them
+Json load_document(Command& command, const WorkspaceArguments& options,
+                   std::vector<SampleMixture>* mixtures = nullptr);
 /// Reads the workspace; warnings go to the command. \throws Error
 Workspace load_workspace(Command& command, const WorkspaceArguments& options);
 /// The options of the core that belong to the arguments.

@@ -162,6 +162,15 @@ void warn_about(Command& command, const FitReport& report) {
   }
 }
 
+/// What the fit says of mixed simulations, with its warnings.
+void add_mixtures(Command& command, FitReport& report) {
+  Warnings warnings;
+  report.mixtures =
+      mixture_report(report.loaded.mixtures, report.loaded.model, report.loaded.data, report.result,
+                     report.result.converged() ? report.covariance : Covariance{}, &warnings);
+  for (const Warning& w : warnings) command.note(w);
+}
+
 void check_plots(const FitArguments& options) {
   for (const std::string* file :
        {&options.plot.file, &options.plot_prefit, &options.plot_pulls, &options.plot_correlation}) {
@@ -241,8 +250,9 @@ int run_fit(Command& command) {
   FitReport report{loaded, fitter.fit()};
   const bool few = loaded.model.n_parameters() <= k_many_parameters;
   const bool matrix = arguments.correlation || (command.wants_json() && few);
-  add_uncertainties(fitter, matrix || arguments.any_plot(), report);
+  add_uncertainties(fitter, matrix || arguments.any_plot() || !loaded.mixtures.empty(), report);
   warn_about(command, report);
+  add_mixtures(command, report);
   run_minos(command, fitter, intervals, report);
   if (arguments.goodness) {
     report.goodness = goodness_of_fit(loaded.model, loaded.data, report.result);

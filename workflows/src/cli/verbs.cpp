@@ -63,6 +63,7 @@ const std::vector<Verb>& verbs() {
       {"combine", "Join two workspaces into one", run_combine},
       {"prune", "Remove channels, samples, modifiers, measurements or small variations", run_prune},
       {"decorrelate", "Split a nuisance parameter by channel, sample or bins", run_decorrelate},
+      {"mix", "Replace samples by mixtures of alternative simulations", run_mix},
       {"rename", "Rename channels, samples, modifiers or measurements", run_rename},
       {"sort", "Sort the content of a workspace by name", run_sort},
       {"digest", "Hash of a workspace that does not depend on its formatting", run_digest},
