@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "slalom/core/mixture_interval.hpp"
+#include "slalom/core/random.hpp"
 #include "slalom/core/template_mixture.hpp"
 
 /// \file
@@ -19,7 +20,22 @@ struct MixtureDraw {
   TemplateMixture mixture;           ///< of bins; its data are replaced
   std::vector<double> signal{};      ///< true shape, any norm [P]
   std::vector<double> background{};  ///< true shape, any norm [P]
+  std::vector<double> measure{};     ///< that of the mixture, for distances [P]; empty: none
 };
+
+/// A truth like simulation i, but farther from the mean of all: probabilities of bins of
+/// mean ln p + factor (ln p_i - mean ln p) [P]. \param log_densities [K * P] \param measure q [P]
+/// \throws Error (model) for shapes that do not fit together, or a factor that is not finite
+std::vector<double> farther_simulation(const std::vector<double>& log_densities,
+                                       const std::vector<double>& measure, std::size_t i,
+                                       double factor);
+
+/// Counts of one data set [P]. \param signal, background shapes, any norm [P]
+/// \throws Error (model) for shapes of different lengths, or ones that are no shapes
+std::vector<double> draw_mixture_data(const std::vector<double>& signal,
+                                      const std::vector<double>& background,
+                                      std::size_t signal_events, std::size_t background_events,
+                                      RandomStream& random);
 
 /// How to draw and judge.
 struct MixtureToysOptions {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -18,7 +18,7 @@ namespace slalom {
 /// How a measurement is followed.
 struct MixtureHooks {
   /// Called now and then with the stage at work; returning false stops.
-  std::function<bool(const std::string& stage, std::size_t done, std::size_t all)> progress = {};
+  std::function<bool(const std::string& stage, std::int64_t done, std::int64_t all)> progress = {};
 };
 
 /// Runs a measurement into a directory: experiment.json, stages/ with what each stage has found,
