@@ -123,12 +123,13 @@ class Histograms {
   }
 
   /// Entries of each bin; what is in no bin is added to `outside`.
-  Numbers get(const std::string& name, double& outside) const {
+  Numbers get(const std::string& name, double& outside, bool simulated = true) const {
     if (!options_.data.templates.empty()) return experiment::to_vector(table_.column(name));
     const MixtureDataOptions& data = options_.data;
     EventFileOptions read;
     read.columns = data.features;
     read.float64 = true;
+    if (simulated) read.weight = data.weight;
     const EventBatch events = read_events(path_of(options_, name), read);
     const Numbers x = experiment::to_vector(events.matrix(data.features)),
                   weights = experiment::to_vector(events.weights);
@@ -182,7 +183,7 @@ Simulations from_files(const MixtureExperimentOptions& options) {
     }
   }
   if (!data.observed.empty()) {
-    result.observed = histograms.get(data.observed, result.outside);
+    result.observed = histograms.get(data.observed, result.outside, false);
     shares_of(result.observed, 0.0, "/data/observed");
   }
   result.held_out = [logs = std::vector<Numbers>{result.logs[0], result.logs[1]},

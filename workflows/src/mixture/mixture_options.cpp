@@ -50,6 +50,8 @@ void data_fields(Fields& f, MixtureDataOptions& data) {
   f.text("true_background", data.true_background, "likewise, of the background");
   f.text("observed", data.observed, "column of counts or file of events; empty: drawn");
   f.texts("features", data.features, "event files: columns that are binned");
+  f.text("weight", data.weight,
+         "event files: column with the weights of simulated events; empty: 1 each");
   f.numbers("low", data.low, "lower end of each feature; events outside take no part");
   f.numbers("high", data.high, "upper end of each feature");
   f.integers("bins", data.bins, "along each axis; one number for all of them",
@@ -137,6 +139,7 @@ void check_problem(const MixtureDataOptions& data) {
   none(!data.true_background.empty(), "true_background");
   none(!data.observed.empty(), "observed");
   none(!data.features.empty(), "features");
+  none(!data.weight.empty(), "weight");
   if (data.signal_pairs.empty() != data.background_pairs.empty()) {
     fail("expected files of both processes, or none", "/data/signal_pairs");
   }
@@ -186,6 +189,8 @@ void check_files(const MixtureDataOptions& data) {
     check_binning(data);
   } else if (!data.features.empty()) {
     fail("is for files of events", "/data/features");
+  } else if (!data.weight.empty()) {
+    fail("is for files of events", "/data/weight");
   }
   if (data.true_signal.empty() != data.true_background.empty()) {
     fail("expected the truth of both processes, or of none", "/data/true_signal");

@@ -36,6 +36,7 @@ struct MixtureDataOptions {
   std::string true_background = {};          ///< likewise
   std::string observed = {};                 ///< column of counts or file of events; empty: drawn
   std::vector<std::string> features = {};    ///< event files: columns that are binned
+  std::string weight = {};                   ///< event files: column of simulations; empty: none
   std::vector<double> low = {};              ///< of each feature
   std::vector<double> high = {};             ///< of each feature
   std::vector<std::int64_t> bins = {50};     ///< along each axis; one number for all of them
