@@ -160,8 +160,7 @@ TEST_CASE("a measurement that was stopped goes on with the same result",
       return at_work != stage;
     };
     INFO(stage);
-    CHECK_FALSE(
-        run_mixture_in_directory(read_mixture(small_mixture()), parts, hooks).has_value());
+    CHECK_FALSE(run_mixture_in_directory(read_mixture(small_mixture()), parts, hooks).has_value());
     CHECK_FALSE(fs::exists(parts / "result.json"));
     // What a process that was killed may leave of the stage it was at.
     std::ofstream(parts / "stages" / (std::string(stage) + ".npz")) << "half a file";
@@ -280,8 +279,9 @@ TEST_CASE("histograms of simulated events", "[workflows][mixture_experiment]") {
     return result.at("fit").at("interval").at("kappa").get<double>();
   };
   CHECK(kappa(*exact) != kappa(*binned));
-  CHECK_THAT(kappa(*exact), WithinAbs(kappa(*binned),
-                                      0.5 * exact->at("fit").at("interval").at("error").get<double>()));
+  CHECK_THAT(
+      kappa(*exact),
+      WithinAbs(kappa(*binned), 0.5 * exact->at("fit").at("interval").at("error").get<double>()));
 }
 
 TEST_CASE("a measurement with templates of the user's", "[workflows][mixture_experiment]") {
@@ -313,9 +313,14 @@ TEST_CASE("a measurement with templates of the user's", "[workflows][mixture_exp
   };
   const auto pairs = slalom::draw_biased_pairs(5, 2);
   Json document = without_coverage(template_document());
-  document["data"] = {{"problem", ""},         {"features", {"x", "y"}}, {"low", {-2, -2}},
-                      {"high", {2, 2}},        {"bins", {10}},           {"observed", "data.csv"},
-                      {"weight", "w"},         {"signal", Json::array()},
+  document["data"] = {{"problem", ""},
+                      {"features", {"x", "y"}},
+                      {"low", {-2, -2}},
+                      {"high", {2, 2}},
+                      {"bins", {10}},
+                      {"observed", "data.csv"},
+                      {"weight", "w"},
+                      {"signal", Json::array()},
                       {"background", Json::array()}};
   std::vector<double> counts;
   const auto s = slalom::plane_contents(slalom::k_biased_truth.signal, 10),
@@ -346,9 +351,8 @@ TEST_CASE("simulations that no mixture can be made of", "[workflows][mixture_exp
   int count = 0;
   const auto fails = [&](const Json& document, ErrorKind kind, const std::string& where,
                          const std::string& message) {
-    check_fails(kind, where, message, [&] {
-      run(document, folder.path(std::to_string(count++)), folder.path(""));
-    });
+    check_fails(kind, where, message,
+                [&] { run(document, folder.path(std::to_string(count++)), folder.path("")); });
   };
   Json document = template_document();
   document["mixture"]["simulations"] = 6;

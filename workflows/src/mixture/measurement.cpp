@@ -294,7 +294,7 @@ StageOutput Measurement::leave_one_out(const StageProgress& progress) const {
   Numbers strengths = run.strengths;
   if (strengths.empty()) strengths.push_back(options_.mixture.strength);
   StageOutput output;
-  ordered_json& rows = output.figures["rows"] = ordered_json::array();
+  ordered_json rows = ordered_json::array();
   const auto total = static_cast<std::int64_t>(sizes.size() * strengths.size() * all.size());
   std::int64_t before = 0;
   for (std::size_t s = 0; s < sizes.size(); ++s) {
@@ -313,6 +313,7 @@ StageOutput Measurement::leave_one_out(const StageProgress& progress) const {
     }
   }
   // The shortest intervals of those that cover what they claim, as far as so few truths can tell.
+  output.figures["rows"] = rows;
   output.figures["chosen"] = nullptr;
   double least = HUGE_VAL;
   constexpr double k_claimed = 0.6827;

@@ -15,7 +15,6 @@ namespace {
 
 using experiment::StageFiles;
 namespace fs = std::filesystem;
-using mixture::Measurement;
 using nlohmann::ordered_json;
 
 void warn(ordered_json& document, const std::string& message, const std::string& where) {
@@ -61,7 +60,7 @@ void warn_of_failures(ordered_json& document, const ordered_json& figures,
   warn(document, fmt::format("{} fits failed and are in no figure", failures), stage);
 }
 
-ordered_json run_stages(const Measurement& measurement, StageFiles& stages,
+ordered_json run_stages(const mixture::Measurement& measurement, StageFiles& stages,
                         const fs::path& directory) {
   using mixture::StageProgress;
   const MixtureExperimentOptions& options = measurement.options();
@@ -142,7 +141,7 @@ std::optional<ordered_json> run_mixture_in_directory(const MixtureExperimentOpti
   // oneTBB has no more threads than the machine has cores unless it is told so.
   const tbb::global_control limit(tbb::global_control::max_allowed_parallelism,
                                   static_cast<std::size_t>(options.threads));
-  const Measurement measurement(options);
+  const mixture::Measurement measurement(options);
   write_text(directory / experiment::k_stages_document, text);
   StageFiles stages(directory / "stages", hooks.progress);
   try {

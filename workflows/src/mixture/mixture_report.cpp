@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <fmt/format.h>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -109,40 +108,45 @@ std::string distance_section(const ordered_json& fit, cli::Pictures& pictures) {
 // ------------------------------------------------------------------------------------------------
 // Coverage
 
-/// Data sets of a draw, a few of them, as points.
+/// Numbers of all data sets, draw by draw; of one draw, data set by data set.
+EstimatePlot estimate_plot(const ordered_json& toys, const fs::path& directory) {
+  const NamedTensors tensors = read_npz((directory / "toys.npz").string());
+  const Numbers kappa = experiment::to_vector(tensors.at("kappa")),
+                error = experiment::to_vector(tensors.at("error")),
+                valid = experiment::to_vector(tensors.at("valid"));
+  EstimatePlot plot;
+  plot.truth = toys.at("truth").get<double>();
+  auto n = toys.at("toys").get<std::size_t>();
+  if (n == kappa.size()) {
+    n = 1;
+    plot.axis = "Data set";
+  }
+  for (std::size_t first = 0; first < kappa.size(); first += n) {
+    EstimateColumn column;
+    double sum = 0.0, errors = 0.0;
+    for (std::size_t t = first; t < first + n; ++t) {
+      if (valid[t] == 0.0) continue;
+      column.values.push_back(kappa[t]);
+      sum += kappa[t];
+      errors += error[t];
+    }
+    if (column.values.empty()) continue;
+    column.mean = sum / static_cast<double>(column.values.size());
+    column.error = errors / static_cast<double>(column.values.size());
+    plot.columns.push_back(std::move(column));
+  }
+  std::stable_sort(plot.columns.begin(), plot.columns.end(),
+                   [](const auto& a, const auto& b) { return a.mean < b.mean; });
+  return plot;
+}
+
 std::string estimate_figure(const ordered_json& toys, const fs::path& directory,
                             cli::Pictures& pictures) {
   return pictures.figure(
-      "estimates",
-      [&] {
-        const NamedTensors tensors = read_npz((directory / "toys.npz").string());
-        const Numbers kappa = experiment::to_vector(tensors.at("kappa")),
-                      error = experiment::to_vector(tensors.at("error")),
-                      valid = experiment::to_vector(tensors.at("valid"));
-        const auto n = toys.at("toys").get<std::size_t>(),
-                   draws = toys.at("draws").get<std::size_t>();
-        EstimatePlot plot;
-        plot.truth = toys.at("truth").get<double>();
-        for (std::size_t d = 0; d < draws; ++d) {
-          EstimateColumn column;
-          double errors = 0.0;
-          for (std::size_t t = d * n; t < (d + 1) * n; ++t) {
-            if (valid[t] == 0.0) continue;
-            column.values.push_back(kappa[t]);
-            errors += error[t];
-          }
-          if (column.values.empty()) continue;
-          const auto all = static_cast<double>(column.values.size());
-          column.mean = std::accumulate(column.values.begin(), column.values.end(), 0.0) / all;
-          column.error = errors / all;
-          plot.columns.push_back(std::move(column));
-        }
-        std::stable_sort(plot.columns.begin(), plot.columns.end(),
-                         [](const auto& a, const auto& b) { return a.mean < b.mean; });
-        return picture(plot);
-      },
-      "Grey: each data set; points: mean of a draw with the mean quoted error; draws by their "
-      "means. Line: truth.");
+      "estimates", [&] { return picture(estimate_plot(toys, directory)); },
+      "Estimates with the quoted error, by size; where a draw has several data sets these are "
+      "grey, "
+      "and means are shown. Line: truth.");
 }
 
 std::string coverage_section(const ordered_json& result, const fs::path& directory,
@@ -154,7 +158,7 @@ std::string coverage_section(const ordered_json& result, const fs::path& directo
       "coverage",
       [&] {
         CoveragePlot plot;
-        CoverageLine line{"Quoted intervals", 0, {}};
+        CoverageLine line{"Quoted intervals", 0, true, {}};
         for (const auto& point : toys.at("curve")) {
           line.points.push_back(
               {point.at(0).get<double>(), point.at(1).get<double>(), point.at(2).get<double>()});
@@ -164,6 +168,7 @@ std::string coverage_section(const ordered_json& result, const fs::path& directo
           const ordered_json& figures = toys.at(key);
           plot.curves.push_back({name,
                                  colour,
+                                 false,
                                  {{0.6827, figures.at("coverage_68").get<double>(), 0.0},
                                   {0.95, figures.at("coverage_95").get<double>(), 0.0}}});
         };

@@ -21,6 +21,7 @@ struct CoveragePlotPoint {
 struct CoverageLine {
   std::string name;                         ///< in the legend
   int colour = 0;                           ///< index into the palette
+  bool joined = true;                       ///< points by a line
   std::vector<CoveragePlotPoint> points{};  ///< by nominal probability
 };
 

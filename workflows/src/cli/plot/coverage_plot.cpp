@@ -39,10 +39,11 @@ Picture picture(const CoveragePlot& plot, const PlotStyle& style) {
     blocks += cli::data_block(fmt::format("curve_{}", c), rows);
     curves += fmt::format(
         ", \\\n  $curve_{0} using 1:($2-$3):(0):(2*$3) with vectors nohead lc rgb '{1}' lw 1.4 "
-        "notitle, \\\n  $curve_{0} using 1:2 with linespoints pt 7 ps 0.6 lc rgb '{1}' lw 1.8 "
+        "notitle, \\\n  $curve_{0} using 1:2 with {3} pt 7 ps {4} lc rgb '{1}' lw 1.8 "
         "title "
         "{2}",
-        c, colour, cli::gnuplot_text(cli::label_of(style, curve.name, 40)));
+        c, colour, cli::gnuplot_text(cli::label_of(style, curve.name, 40)),
+        curve.joined ? "linespoints" : "points", curve.joined ? 0.6 : 1.0);
   }
   std::vector<std::string> lines = style.lines;
   for (std::string& line : lines) line = without_markup(line);

@@ -65,7 +65,7 @@ std::string panel_script(const Picture& page, const Frame& frame, const WeightPl
           "set xrange [{}:{}]; set yrange [{}:{}]; set mytics 2\n"
           "set xtics {}, {} scale 0.5; unset mxtics; unset key; set ytics {}\n",
           number(0.4), number(n + 0.6), number(low), number(high), 1,
-          number(std::max(1.0, cli::tick_step(n, 12.0))), number(cli::tick_step(high - low, 4.0)));
+          number(std::max(1.0, cli::tick_step(n, 12.0))), number(cli::tick_step(high - low, 6.0)));
   script += "plot 0 with lines lc rgb '#b0b0b0' lw 1 notitle";
   if (!bars.empty()) {
     script += fmt::format(
