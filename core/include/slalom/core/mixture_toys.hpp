@@ -39,9 +39,9 @@ std::vector<double> draw_mixture_data(const std::vector<double>& signal,
 
 /// How to draw and judge.
 struct MixtureToysOptions {
-  std::size_t draws = 30;                 ///< of simulations
-  std::size_t toys = 20;                  ///< data sets of each
-  std::size_t signal_events = 5000;       ///< of a data set, exactly
+  std::size_t draws = 30;            ///< of simulations
+  std::size_t toys = 20;             ///< data sets of each
+  std::size_t signal_events = 5000;  ///< of a data set, exactly: its fraction does not fluctuate
   std::size_t background_events = 50000;  ///< of a data set, exactly
   std::uint64_t seed = 1;                 ///< of the data
   MixtureIntervalOptions interval{};      ///< what is quoted
