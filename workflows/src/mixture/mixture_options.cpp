@@ -212,7 +212,7 @@ void check_model(const MixtureExperimentOptions& options) {
   };
   check_strength(mixture.strength, "/mixture/strength");
   const std::vector<double>& strengths = options.leave_one_out.strengths;
-  for (std::size_t i = 0; i < strengths.size(); ++i) {
+  for (std::size_t i = 0; i < strengths.size() && options.leave_one_out.enabled; ++i) {
     check_strength(strengths[i], fmt::format("/leave_one_out/strengths/{}", i));
   }
   if (mixture.prior == MixturePrior::population && mixture.simulations == 1) {
