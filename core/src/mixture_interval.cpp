@@ -130,7 +130,10 @@ MixtureInterval mixture_interval(const TemplateMixture& mixture, const MixtureFi
                                  const MixtureIntervalOptions& options,
                                  std::optional<double> truth) {
   MixtureInterval result;
-  if (!best.converged()) {
+  // Chains need no minimum, only a place to start from.
+  const bool usable = best.converged() || (options.error == MixtureError::hmc &&
+                                           best.parameters.size() == mixture.size());
+  if (!usable) {
     result.message = "the fit did not converge: " + best.message;
     return result;
   }

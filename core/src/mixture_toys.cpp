@@ -81,14 +81,15 @@ MixtureToy toy_of(const TemplateMixture& mixture, const MixtureDraw& draw,
                   const MixtureToysOptions& options, double truth) {
   MixtureToy toy;
   const MixtureFit best = fit(mixture, options.interval.fit);
-  if (!best.converged()) return toy;
+  if (best.parameters.empty()) return toy;
   toy.best = best.kappa();
   toy.laplace = best.laplace_error();
   toy.sandwich = best.sandwich_error();
   toy.interval = mixture_interval(mixture, best, options.interval, truth);
   toy.valid = toy.interval.valid;
   if (!toy.valid) return toy;
-  if (options.flags && best.laplace_error() > 0.0) toy.p_value = pull_test(mixture, best).p_value;
+  if (options.flags && best.converged() && best.laplace_error() > 0.0)
+    toy.p_value = pull_test(mixture, best).p_value;
   if (!draw.measure.empty()) {
     toy.distance[0] = fitted_distance(mixture, best, 0, draw.measure, draw.signal);
     toy.distance[1] = fitted_distance(mixture, best, 1, draw.measure, draw.background);

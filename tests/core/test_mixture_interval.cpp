@@ -110,6 +110,13 @@ TEST_CASE("fits without an error have no interval", "[core][mixture_interval]") 
   MixtureFit failed;
   failed.message = "too many steps";
   CHECK(mixture_interval(mixture, failed, how).message.find("too many steps") != std::string::npos);
+  // Chains start from any point.
+  failed.parameters = best.parameters;
+  how.error = MixtureError::hmc;
+  how.sampling.draws = 100;
+  CHECK(mixture_interval(mixture, failed, how).valid);
+  how.error = MixtureError::marginal;
+  CHECK_FALSE(mixture_interval(mixture, failed, how).valid);
   how.points = 2;
   slalom::test::check_fails(slalom::ErrorKind::usage, "kappa", "at least 3 points",
                             [&] { mixture_interval(mixture, best, how); });

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <sys/wait.h>
 
@@ -61,7 +62,7 @@ std::string text_of(const fs::path& file) { return slalom::read_text(file); }
 std::string exact(double value) { return Json(value).dump(); }
 
 /// Columns of histograms of the toy: five simulations of each process, the truth, and counts.
-std::string template_file(std::size_t side, double empty = -1.0) {
+std::string template_file(std::size_t side, std::optional<double> fourth = {}) {
   const auto pairs = slalom::draw_biased_pairs(5, 2);
   std::vector<std::vector<double>> columns;
   std::string header;
@@ -77,7 +78,7 @@ std::string template_file(std::size_t side, double empty = -1.0) {
     counts.push_back(std::round(3000.0 * columns[10][i] + 40000.0 * columns[11][i]));
   }
   columns.push_back(counts);
-  if (empty >= 0.0) columns[0][3] = empty;
+  if (fourth) columns[0][3] = *fourth;
   std::string text = header + "truth_s,truth_b,counts\n";
   for (std::size_t i = 0; i < side * side; ++i) {
     for (std::size_t c = 0; c < columns.size(); ++c) {
@@ -165,7 +166,7 @@ TEST_CASE("a measurement that was stopped goes on with the same result",
     CHECK_FALSE(run_mixture_in_directory(read_mixture(small_mixture()), parts, hooks).has_value());
     CHECK_FALSE(fs::exists(parts / "result.json"));
     // What a process that was killed may leave of the stage it was at.
-    std::ofstream(parts / "stages" / (std::string(stage) + ".npz")) << "half a file";
+    if (std::string(stage) == "toys") std::ofstream(parts / "stages/toys.npz") << "half a file";
   }
   Json other = small_mixture();
   other["seed"] = 2;

@@ -238,7 +238,8 @@ StageOutput Measurement::fit() const {
     figures["hmc"] = {
         {"r_hat", interval.r_hat}, {"ess", interval.ess}, {"divergences", interval.divergences}};
   }
-  if (options_.mixture.prior == MixturePrior::population && best.laplace_error() > 0.0) {
+  if (options_.mixture.prior == MixturePrior::population && best.converged() &&
+      best.laplace_error() > 0.0) {
     const PullTest pulls = pull_test(mixture, best);
     figures["pulls"] = {{"chi2", pulls.chi2},
                         {"degrees", pulls.degrees},

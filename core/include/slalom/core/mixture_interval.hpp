@@ -51,7 +51,7 @@ struct MixtureInterval {
   bool holds(double probability) const { return needed && *needed <= probability; }
 };
 
-/// \param best a fit of the same mixture \param truth kappa, for `needed`
+/// \param best a fit of the same mixture; hmc only starts from it \param truth kappa, for `needed`
 /// \throws Error (usage) for options that make no sense; a fit that fails on the way, or one
 /// without
 ///   an error, is an interval that is not valid
