@@ -62,6 +62,10 @@ TEST_CASE("weights do not depend on which simulation is the last", "[core][mixtu
 TEST_CASE("linear weights and coordinates", "[core][mixture_weights]") {
   Numbers densities = bump_simulations(1);
   for (double& x : densities) x = std::exp(x);
+  for (auto row = densities.begin(); row != densities.end(); row += k_bump_bins) {
+    const double norm = 0.1 * std::accumulate(row, row + k_bump_bins, 0.0);
+    std::for_each(row, row + k_bump_bins, [norm](double& x) { x /= norm; });
+  }
   const slalom::SimulationSpread spread =
       slalom::simulation_spread(bump_simulations(0), bump_measure(), 3);
   slalom::PopulationOptions population;
