@@ -55,8 +55,8 @@ void start_companion(const Command& command, const std::string& verb) {
 
 bool looks_like_experiment(const std::string& text) {
   if (text.find("\"channels\"") != std::string::npos) return false;
-  constexpr std::array words{"\"summary\"",  "\"loss\"",     "\"classifier\"",
-                             "\"training\"", "\"variants\"", "\"resonance\""};
+  constexpr std::array words{"\"summary\"",  "\"loss\"",      "\"classifier\"", "\"training\"",
+                             "\"variants\"", "\"resonance\"", "\"mixture\""};
   return std::any_of(words.begin(), words.end(),
                      [&](const char* word) { return text.find(word) != std::string::npos; });
 }
@@ -105,7 +105,7 @@ int run_study(Command& command) {
 
 int run_schema(Command& command) {
   std::string kind;
-  command.arguments.positional_choice("KIND", kind, {"experiment", "study", "resonance"},
+  command.arguments.positional_choice("KIND", kind, {"experiment", "study", "resonance", "mixture"},
                                       "Which document");
   command.arguments.example("slalom schema experiment");
   if (!command.parse()) return exit_success;

@@ -12,9 +12,11 @@
 #include "cli/text.hpp"
 #include "experiment/report.hpp"
 #include "experiment/study_commands.hpp"
+#include "mixture/mixture_commands.hpp"
 #include "resonance/resonance_commands.hpp"
 #include "slalom/workflows/cli.hpp"
 #include "slalom/workflows/experiment.hpp"
+#include "slalom/workflows/mixture_experiment.hpp"
 #include "slalom/workflows/progress.hpp"
 #include "slalom/workflows/resonance.hpp"
 #include "slalom/workflows/study.hpp"
@@ -152,12 +154,23 @@ int run_resonance(Command& command, const cli::RunArguments& arguments, const Js
                              directory_of(arguments.document, arguments.directory));
 }
 
+int run_mixture(Command& command, const cli::RunArguments& arguments, const Json& document) {
+  const MixtureExperimentOptions options = read_mixture(document, base_of(arguments.document));
+  if (arguments.resolved) {
+    command.answer(mixture_document(options));
+    return exit_success;
+  }
+  if (arguments.check) return mixture::check(command, options);
+  return mixture::run_into(command, options, directory_of(arguments.document, arguments.directory));
+}
+
 int run(Command& command, const cli::RunArguments& arguments) {
   const Json document = load(command, arguments);
   if (arguments.check && is_study_document(document)) {
     return check_study(command, arguments.document);
   }
   if (is_resonance_document(document)) return run_resonance(command, arguments, document);
+  if (is_mixture_document(document)) return run_mixture(command, arguments, document);
   const ExperimentOptions options = read_experiment(document, base_of(arguments.document));
   if (arguments.resolved) {
     command.answer(experiment_document(options));
@@ -183,12 +196,16 @@ int resume(Command& command, const cli::ResumeArguments& arguments) {
   if (is_resonance(arguments.directory)) {
     return resonance::run_into(command, resonance_of(arguments.directory), arguments.directory);
   }
+  if (is_mixture(arguments.directory)) {
+    return mixture::run_into(command, mixture_of(arguments.directory), arguments.directory);
+  }
   return run_into(command, experiment_of(arguments.directory), arguments.directory);
 }
 
 int schema(Command& command, const std::string& kind) {
   const auto document = kind == "study"       ? study_schema()
                         : kind == "resonance" ? resonance_schema()
+                        : kind == "mixture"   ? mixture_schema()
                                               : experiment_schema();
   command.answer_document(Json::parse(document.dump()));
   return exit_success;

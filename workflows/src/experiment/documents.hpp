@@ -7,11 +7,33 @@
 #include <string>
 
 #include "slalom/core/error.hpp"
+#include "slalom/core/json.hpp"
 #include "slalom/workflows/fields.hpp"
 
 /// \file
 /// What experiments, studies and searches have in common as documents and directories.
 namespace slalom::experiment {
+
+/// Whether the member `kind` of a document is that one; documents of experiments and studies have
+/// none. \throws Error (usage) for a kind that does not exist
+inline bool has_kind(const Json& document, const std::string& kind) {
+  if (!document.is_object()) return false;
+  const auto found = document.find("kind");
+  if (found == document.end()) return false;
+  if (*found != "resonance" && *found != "mixture") {
+    throw Error(ErrorKind::usage, "expected resonance or mixture, got " + found->dump(), "/kind");
+  }
+  return *found == kind;
+}
+
+/// The member `kind` as a field.
+inline void kind_field(Fields& fields, const std::string& kind) {
+  std::string value = kind;
+  fields.text("kind", value, kind);
+  if (value != kind) {
+    throw Error(ErrorKind::usage, "expected " + kind + ", got '" + value + "'", "/kind");
+  }
+}
 
 /// A seed: an integer that every JSON reader keeps, below 2^53.
 inline void seed_field(Fields& fields, const std::string& key, std::uint64_t& value,

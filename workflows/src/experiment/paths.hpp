@@ -4,6 +4,7 @@
 #include <string>
 
 #include "slalom/workflows/experiment_options.hpp"
+#include "slalom/workflows/mixture_options.hpp"
 #include "slalom/workflows/resonance_options.hpp"
 #include "slalom/workflows/study.hpp"
 
@@ -15,6 +16,8 @@ namespace slalom {
 ExperimentOptions with_absolute_paths(ExperimentOptions options);
 /// The same of a search.
 ResonanceOptions with_absolute_paths(ResonanceOptions options);
+/// The same of a measurement with a mixture.
+MixtureExperimentOptions with_absolute_paths(MixtureExperimentOptions options);
 
 namespace experiment {
 

@@ -17,6 +17,7 @@
 #include "experiment/paths.hpp"
 #include "experiment/run_files.hpp"
 #include "slalom/core/json.hpp"
+#include "slalom/workflows/mixture_experiment.hpp"
 #include "slalom/workflows/resonance.hpp"
 
 namespace slalom {
@@ -309,7 +310,7 @@ std::vector<StudyRun> study_runs(const StudyOptions& options, const fs::path& di
     if (fs::exists(directory / run.directory / "result.json")) {
       run.state = RunState::finished;
     } else if (!experiment::training_directories(directory / run.directory).empty() ||
-               is_resonance(directory / run.directory)) {
+               is_resonance(directory / run.directory) || is_mixture(directory / run.directory)) {
       run.state = RunState::stopped;
     }
   }

@@ -8,8 +8,10 @@
 #include "cli/result.hpp"
 #include "cli/text.hpp"
 #include "experiment/report.hpp"
+#include "mixture/mixture_report.hpp"
 #include "resonance/resonance_report.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "slalom/workflows/mixture_experiment.hpp"
 #include "slalom/workflows/progress.hpp"
 #include "slalom/workflows/resonance.hpp"
 #include "slalom/workflows/study.hpp"
@@ -139,6 +141,7 @@ int report(Command& command, const std::string& directory) {
     if (without_pictures(comparison)) no_pictures = "none";
   } else {
     no_pictures = is_resonance(directory) ? resonance::write_resonance_report(directory, page)
+                  : is_mixture(directory) ? mixture::write_mixture_report(directory, page)
                                           : write_experiment_report(directory, page);
     if (!no_pictures.empty()) command.note({"there are no pictures: " + no_pictures, "report"});
   }

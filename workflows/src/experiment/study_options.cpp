@@ -181,6 +181,10 @@ StudyExperiment experiment::study_experiment(const Json& document, const std::st
     const ResonanceOptions options = with_absolute_paths(read_resonance(document, base));
     return {resonance_document(options), 1, options.threads};
   }
+  if (is_mixture_document(document)) {
+    const MixtureExperimentOptions options = with_absolute_paths(read_mixture(document, base));
+    return {mixture_document(options), 1, options.threads};
+  }
   const ExperimentOptions options = with_absolute_paths(read_experiment(document, base));
   return {experiment_document(options),
           options.training.steps * std::max<std::int64_t>(options.data.folds, 1), options.threads};

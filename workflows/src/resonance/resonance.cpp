@@ -3,62 +3,22 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
-#include <utility>
 
-#include "experiment/documents.hpp"
 #include "experiment/paths.hpp"
+#include "experiment/stage_files.hpp"
 #include "resonance/search.hpp"
-#include "slalom/core/error.hpp"
 #include "slalom/core/version.hpp"
 
 namespace slalom {
 
 namespace {
 
-using experiment::make_directory;
+using experiment::StageFiles;
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 using resonance::Search;
 using resonance::StageOutput;
 using resonance::StageProgress;
-
-constexpr const char* k_document = "experiment.json";
-constexpr const char* k_result = "result.json";
-
-/// Thrown through a stage that is to stop.
-struct Stopped {};
-
-/// What stages have found, in files.
-class Stages {
- public:
-  Stages(fs::path directory, const ResonanceHooks& hooks)
-      : directory_(std::move(directory)), hooks_(hooks) {
-    make_directory(directory_);
-  }
-
-  /// The output of a stage: from its files if it has been run.
-  template <class Run>
-  StageOutput get(const std::string& name, const Run& run) {
-    const fs::path figures = directory_ / (name + ".json"), tensors = directory_ / (name + ".npz");
-    if (fs::exists(figures)) {
-      StageOutput output{ordered_json::parse(read_text(figures)), {}};
-      if (fs::exists(tensors)) output.tensors = read_npz(tensors.string());
-      return output;
-    }
-    const StageOutput output = run([&](std::int64_t done, std::int64_t all) {
-      if (hooks_.progress && !hooks_.progress(name, done, all)) throw Stopped{};
-      return true;
-    });
-    // The figures come last: where they are, the stage is complete.
-    if (!output.tensors.empty()) write_npz(tensors.string(), output.tensors);
-    write_text(figures, output.figures.dump(2) + "\n");
-    return output;
-  }
-
- private:
-  fs::path directory_;
-  const ResonanceHooks& hooks_;
-};
 
 /// What all stages have found so far.
 struct Findings {
@@ -84,7 +44,7 @@ struct Findings {
   }
 };
 
-void run_methods(const Search& search, Stages& stages, Findings& findings) {
+void run_methods(const Search& search, StageFiles& stages, Findings& findings) {
   const ResonanceOptions& options = search.options();
   const auto method = [&](const std::string& name, bool enabled, const auto& run) {
     if (enabled) findings.add_method(name, stages.get(name, run));
@@ -106,7 +66,7 @@ void run_methods(const Search& search, Stages& stages, Findings& findings) {
   }
 }
 
-ordered_json run_stages(Search& search, Stages& stages, const fs::path& directory) {
+ordered_json run_stages(Search& search, StageFiles& stages, const fs::path& directory) {
   const ResonanceOptions& options = search.options();
   Findings findings;
   ordered_json& document = findings.document;
@@ -161,43 +121,29 @@ ResonanceOptions with_absolute_paths(ResonanceOptions options) {
 }
 
 bool is_resonance(const fs::path& directory) {
-  const fs::path file = directory / k_document;
-  return fs::exists(file) && is_resonance_document(read_json(file));
+  return fs::exists(directory / experiment::k_stages_document) &&
+         is_resonance_document(experiment::stages_document(directory));
 }
 
 ResonanceOptions resonance_of(const fs::path& directory) {
-  const fs::path file = directory / k_document;
-  if (!fs::exists(file)) {
-    throw Error(ErrorKind::io, "there is no experiment.json: not a result directory",
-                directory.string());
-  }
-  return read_resonance(read_json(file));
+  return read_resonance(experiment::stages_document(directory));
 }
 
 std::optional<ordered_json> run_resonance_in_directory(const ResonanceOptions& given,
                                                        const fs::path& directory,
                                                        const ResonanceHooks& hooks) {
   const ResonanceOptions options = with_absolute_paths(given);
-  make_directory(directory);
-  if (fs::exists(directory / k_result)) {
-    throw Error(ErrorKind::usage, "there is a result already: choose another directory",
-                directory.string());
-  }
-  const fs::path document = directory / k_document;
   const std::string text = resonance_document(options).dump(2) + "\n";
-  if (fs::exists(document) && read_text(document) != text) {
-    throw Error(ErrorKind::usage, "there is another experiment already: choose another directory",
-                directory.string());
-  }
+  experiment::check_stages_directory(directory, text);
   at::set_num_threads(static_cast<int>(options.threads));
   Search search(options);
-  write_text(document, text);
-  Stages stages(directory / "stages", hooks);
+  write_text(directory / experiment::k_stages_document, text);
+  StageFiles stages(directory / "stages", hooks.progress);
   try {
     ordered_json result = run_stages(search, stages, directory);
-    write_text(directory / k_result, result.dump(2) + "\n");
+    write_text(directory / experiment::k_stages_result, result.dump(2) + "\n");
     return result;
-  } catch (const Stopped&) {
+  } catch (const experiment::StageStopped&) {
     return std::nullopt;
   }
 }

@@ -184,18 +184,10 @@ void check(const ResonanceOptions& options) {
 
 }  // namespace
 
-bool is_resonance_document(const Json& document) {
-  if (!document.is_object()) return false;
-  const auto kind = document.find("kind");
-  if (kind == document.end()) return false;
-  if (*kind != k_kind) fail("expected resonance, got " + kind->dump(), "/kind");
-  return true;
-}
+bool is_resonance_document(const Json& document) { return experiment::has_kind(document, k_kind); }
 
 void resonance_fields(Fields& f, ResonanceOptions& options) {
-  std::string kind = k_kind;
-  f.text("kind", kind, "resonance");
-  if (kind != k_kind) fail("expected resonance, got '" + kind + "'", "/kind");
+  experiment::kind_field(f, k_kind);
   f.text("name", options.name, "for people");
   f.text("description", options.description, "for the report");
   seed_field(f, "seed", options.seed, "of weights and batches");

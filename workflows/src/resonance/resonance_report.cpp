@@ -5,16 +5,12 @@
 #include <cmath>
 #include <fmt/format.h>
 #include <string>
-#include <torch/version.h>
 #include <vector>
 
 #include "cli/report/html.hpp"
 #include "cli/report/page.hpp"
 #include "cli/text.hpp"
-#include "experiment/report.hpp"
-#include "slalom/core/error.hpp"
-#include "slalom/core/json.hpp"
-#include "slalom/core/version.hpp"
+#include "experiment/stage_page.hpp"
 #include "slalom/workflows/distribution_plot.hpp"
 #include "slalom/workflows/fraction_scan_plot.hpp"
 #include "slalom/workflows/mass_spectrum_plot.hpp"
@@ -41,16 +37,11 @@ std::string title_of(const std::string& method) {
   return "Bump hunt";
 }
 
-std::string head(const ResonanceOptions& options, const ordered_json& result) {
-  std::string text = html_element("h1", options.name);
-  if (!options.description.empty()) text += html_element("p", options.description, "source");
-  if (result.contains("guard") && !result.at("guard").at("passed").get<bool>()) {
-    text += html_element("p",
-                         "The guard failed: the density of the background does not describe "
-                         "sideband events that it has not seen. What RANODE finds is no signal.",
-                         "bad");
-  }
-  return text;
+/// What is said at the top of the page.
+std::string alarm_of(const ordered_json& result) {
+  if (!result.contains("guard") || result.at("guard").at("passed").get<bool>()) return "";
+  return "The guard failed: the density of the background does not describe sideband events that "
+         "it has not seen. What RANODE finds is no signal.";
 }
 
 std::string background_section(const ordered_json& result, cli::Pictures& pictures) {
@@ -198,51 +189,24 @@ std::string improvement_section(const ordered_json& methods, cli::Pictures& pict
                           "By the truth, for background efficiencies from 0.001 on."));
 }
 
-std::string page_of(const ResonanceOptions& options, const ordered_json& result,
-                    cli::Pictures& pictures) {
+experiment::StagePage page_of(const ResonanceOptions& options, const ordered_json& result,
+                              cli::Pictures& pictures) {
   const ordered_json& methods = result.at("methods");
-  Warnings warnings;
-  for (const auto& warning : result.at("warnings")) {
-    warnings.push_back(
-        {warning.at("message").get<std::string>(), warning.at("where").get<std::string>()});
-  }
-  const std::string warned =
-      warnings.empty() ? "" : html_section("warnings", "Warnings", cli::warnings_list(warnings));
-  std::string sections =
-      html_section("summary", "Summary", experiment::preformatted(result_text(result))) + warned +
+  const std::string sections =
       background_section(result, pictures) + spectrum_section(methods, pictures) +
-      scan_section(result, pictures) + improvement_section(methods, pictures) +
-      html_section("document", "Search in full",
-                   experiment::preformatted(resonance_document(options).dump(2)));
-  std::vector<std::vector<std::string>> rows{
-      {"Page made by", fmt::format("slalom {}, LibTorch {}", version(), TORCH_VERSION)},
-      {"Result made by", "slalom " + result.at("version").get<std::string>()}};
-  if (!pictures.failure().empty()) rows.push_back({"Pictures", "none: " + pictures.failure()});
-  sections += html_section("provenance", "Provenance", cli::key_table(rows));
-  std::string top = head(options, result);
-  if (!pictures.failure().empty()) {
-    top += html_element("p", "This report has no pictures: " + pictures.failure(), "bad");
-  }
-  return cli::html_page("slalom: " + options.name, top, sections);
+      scan_section(result, pictures) + improvement_section(methods, pictures);
+  return {options.name, options.description,        alarm_of(result), result_text(result),
+          sections,     resonance_document(options)};
 }
 
 }  // namespace
 
 std::string write_resonance_report(const fs::path& directory, const fs::path& page) {
   const ResonanceOptions options = resonance_of(directory);
-  const fs::path file = directory / "result.json", folder = directory / "plots";
-  std::error_code failure;
-  fs::create_directories(folder, failure);
-  if (failure) throw Error(ErrorKind::io, failure.message(), folder.string());
-  cli::Pictures pictures(folder);
-  try {
-    const auto result = ordered_json::parse(read_text(file));
-    write_text(page.empty() ? directory / "report.html" : page, page_of(options, result, pictures));
-  } catch (const ordered_json::exception& error) {
-    throw Error(ErrorKind::json, fmt::format("not what a search writes: {}", error.what()),
-                file.string());
-  }
-  return pictures.failure();
+  return experiment::write_stage_page(directory, page,
+                                      [&](const ordered_json& result, cli::Pictures& pictures) {
+                                        return page_of(options, result, pictures);
+                                      });
 }
 
 }  // namespace slalom::resonance

@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "experiment/stage_files.hpp"
 #include "resonance/resonance_data.hpp"
 #include "slalom/modules/density.hpp"
 #include "slalom/modules/feature_transform.hpp"
 #include "slalom/modules/paws.hpp"
-#include "slalom/modules/tensor_files.hpp"
 #include "slalom/modules/two_sample.hpp"
 #include "slalom/workflows/ranode.hpp"
 #include "slalom/workflows/resonance.hpp"
@@ -21,14 +20,8 @@
 /// The stages of a search. Each has figures for result.json and tensors for the stages after it.
 namespace slalom::resonance {
 
-/// What a stage has found.
-struct StageOutput {
-  nlohmann::ordered_json figures;  ///< object
-  NamedTensors tensors;            ///< by name
-};
-
-/// Called with how far the stage at work is; returning false stops it.
-using StageProgress = std::function<bool(std::int64_t done, std::int64_t all)>;
+using experiment::StageOutput;
+using experiment::StageProgress;
 
 /// A search with its events, in the coordinates that the densities work in: z of the features, with
 /// the mass as it is.

@@ -133,8 +133,8 @@ struct ResonanceOptions {
   std::string base = {};                  ///< folder of relative paths; not part of the document
 };
 
-/// Whether a document is a resonance search: its member `kind` says so. \throws Error (usage) for
-/// another kind
+/// Whether a document is a resonance search: its member `kind` says so. \throws Error (usage) for a
+/// kind that does not exist
 bool is_resonance_document(const Json& document);
 /// Visits all members.
 void resonance_fields(Fields& fields, ResonanceOptions& options);

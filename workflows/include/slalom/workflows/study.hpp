@@ -52,11 +52,11 @@ nlohmann::ordered_json study_document(const StudyOptions& options);
 /// Its JSON Schema.
 nlohmann::ordered_json study_schema();
 
-/// What a study runs: an experiment or a resonance search.
+/// What a study runs: an experiment, a resonance search or a measurement with a mixture.
 struct StudyExperiment {
   nlohmann::ordered_json document;  ///< in full, with absolute paths
-  std::int64_t steps = 1;           ///< of its training, of all folds; 1 for a search
-  std::int64_t threads = 1;         ///< of LibTorch
+  std::int64_t steps = 1;           ///< of its training, of all folds; 1 without one
+  std::int64_t threads = 1;         ///< that it uses
 };
 
 /// The experiment of each variant, before its seed is set.
