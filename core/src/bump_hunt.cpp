@@ -23,7 +23,6 @@ namespace slalom {
 namespace {
 
 using detail::BinRange;
-using detail::SignalTerm;
 using detail::SpectrumBasis;
 using detail::SpectrumMinimum;
 
@@ -331,13 +330,13 @@ void add_limits(const Hunt& hunt, const std::vector<double>& counts, const Fits&
   const std::optional<double> observed = falling_root(excess, from, scale);
   if (observed && of_data.converged() && of_asimov.converged()) result.upper_limit = observed;
   std::array<double, 5> band{};
-  for (int n = -2; n <= 2; ++n) {
-    const double target =
-        n - normal_quantile_of_log(std::log(alpha) + log_normal_cdf(static_cast<double>(n)));
+  for (std::size_t i = 0; i < band.size(); ++i) {
+    const double n = static_cast<double>(i) - 2.0;
+    const double target = n - normal_quantile_of_log(std::log(alpha) + log_normal_cdf(n));
     const auto missing = [&](double s) { return target - std::sqrt(of_asimov(s)); };
     const std::optional<double> root = falling_root(missing, 0.0, scale);
     if (!root || !of_asimov.converged()) return;
-    band[static_cast<std::size_t>(n + 2)] = *root;
+    band[i] = *root;
   }
   result.expected_limit = band;
 }

@@ -300,7 +300,7 @@ class Search {
   static Vector solve(const Matrix& matrix, const Vector& g, double radius) {
     const Eigen::LLT<Matrix> factor(matrix);
     if (factor.info() == Eigen::Success) {
-      const Vector p = -factor.solve(g);
+      Vector p = -factor.solve(g);
       if (p.allFinite() && p.norm() <= radius) return p;
     }
     return step_in_ball(matrix, g, radius);

@@ -187,10 +187,7 @@ class Fit {
     std::stable_sort(others.begin(), others.end(),
                      [](const Start& a, const Start& b) { return a.nll < b.nll; });
     // The place of the options counts as good as what was found: it may be a previous minimum.
-    if (!options_.init.empty())
-      starts.resize(1);
-    else
-      starts.clear();
+    starts.resize(options_.init.empty() ? 0 : 1);
     starts.push_back(best);
     for (Start& s : others) {
       if (starts.size() < k_most_starts && std::isfinite(s.nll)) starts.push_back(std::move(s));

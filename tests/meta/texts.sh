@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Every source says its licence; no text carries a path of somebody's machine, tabs, trailing blanks
-# or the marks of an unfinished merge; links between the documents lead somewhere.
+# or the marks of an unfinished merge; links between the documents lead somewhere; the citation is of
+# this version.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -30,4 +31,8 @@ while IFS=: read -r file target; do
   [[ -z $target || -e $(dirname "$file")/$target ]] || complain "broken link in $file" "$target"
 done < <(grep -oHE '\]\([^)[:space:]]+\)' ./*.md $(find docs -name '*.md') |
          grep -vE '\]\((https?|mailto):' | sed -E 's/:\]\(/:/; s/\)$//')
+
+version=$(sed -nE 's/^  VERSION ([0-9.]+)$/\1/p' CMakeLists.txt)
+grep -qx "version: ${version:?not in CMakeLists.txt}" CITATION.cff ||
+  complain 'CITATION.cff is of another version' "$(grep '^version' CITATION.cff)"
 exit "$failed"

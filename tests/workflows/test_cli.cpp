@@ -5,7 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "slalom/core/json.hpp"
 #include "slalom/workflows/cli.hpp"
+#include "support/bad_workspaces.hpp"
 #include "support/catch.hpp"
 #include "support/command_line.hpp"
 
@@ -122,6 +124,14 @@ TEST_CASE("wrong input names its place", "[workflows][cli]") {
   fails("workspace", "/observations/0/data", "", with("[53, 65]", "[53]"));
   expect_failure({"fit", "-", "--measurement", "nominl"}, slalom::exit_usage, "model",
                  "/measurements", "did you mean 'nominal'?");
+}
+
+TEST_CASE("every broken rule of a workspace is exit code 2 with its place", "[workflows][cli]") {
+  for (const slalom::test::BadWorkspace& c : slalom::test::bad_workspaces()) {
+    INFO(c.where);
+    expect_failure({"validate", "-"}, slalom::exit_usage, "workspace", c.where, c.fragment,
+                   slalom::dump_json(c.document));
+  }
 }
 
 TEST_CASE("a parameter of interest that is not there is an error with advice", "[workflows][cli]") {

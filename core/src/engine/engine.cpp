@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <math.h>
+#include <math.h>  // NOLINT(modernize-deprecated-headers): lgamma_r is not in <cmath>
 #include <numbers>
 #include <string>
 
