@@ -29,9 +29,9 @@ Tensor affine_weights(const Tensor& free_weights);
 Tensor adapted_log_ratio(const Tensor& log_ratios, const Tensor& weights,
                          MixtureFamily family = MixtureFamily::exponential);
 
-/// R [n], float64. kappa = 0 and 1 are allowed, and so is one outside that leaves R above 0.
-/// \param log_signal log c_s r_s [n] \param log_background log c_b r_b [n] \param kappa scalar
-Tensor adapted_ratio(const Tensor& log_signal, const Tensor& log_background, const Tensor& kappa);
+/// R [n]. kappa = 0 and 1 are allowed, and so is one outside, where R may be negative.
+/// \param signal c_s r_s [n] \param background c_b r_b [n] \param kappa scalar
+Tensor adapted_ratio(const Tensor& signal, const Tensor& background, const Tensor& kappa);
 
 /// The parameters of a mixture, each with or without a graph.
 struct AdaptedParameters {
@@ -78,15 +78,16 @@ Tensor symmetrised_mlc_loss(const Tensor& numerator, const Tensor& denominator);
 
 /// How to fit.
 struct AdaptedFitOptions {
-  AdaptedLossOptions loss{};  ///< what is minimised
+  AdaptedLossOptions loss{};  ///< what is minimised; of the exponential family
   double kappa = 0.1;         ///< start
   double kappa_low = 0.0;     ///< bound
   double kappa_high = 1.0;    ///< bound
   double tolerance = 1e-7;    ///< as in MinimizeOptions
 };
 
-/// Minimises adapted_loss() by core's minimiser with gradient and Hessian of autograd, first with
-/// kappa held, then in everything, from equal weights; linear weights stay above 0.
+/// Minimises adapted_loss() from equal weights by core's minimiser, with gradient and Hessian of
+/// autograd: first with kappa held, then in everything. For linear mixtures take
+/// `template_mixture.hpp`, whose parameters have simple bounds.
 /// \returns parameters as in adapted_parameters(); a fit that does not converge is a status
 /// \throws Error (usage) for shapes and options
 MinimizeResult fit_adapted(const AdaptedSample& data, const AdaptedSample& reference,

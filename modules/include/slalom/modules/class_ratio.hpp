@@ -62,6 +62,7 @@ class ClassNetworkImpl : public ClassifierImpl {
 
   ClassNetworkOptions options_;
   Mlp network_{nullptr}, products_{nullptr}, head_{nullptr};
+  Tensor mean_, scale_;  // of the features, those of network_
 };
 /// Handle of a ClassNetworkImpl; copies share it.
 TORCH_MODULE(ClassNetwork);
@@ -103,8 +104,7 @@ class ClassRatiosImpl : public torch::nn::Module {
 /// load_tensors().
 TORCH_MODULE(ClassRatios);
 
-/// Untrained ones, with the seeds that train_class_ratios() gives to its members: what
-/// load_tensors() fills.
+/// Untrained ones, whose member i has the seed of the options + 65536 i: what load_tensors() fills.
 ClassRatios make_class_ratios(const ClassNetworkOptions& network, std::int64_t members);
 
 /// Options of train_class_ratios(): Adam with a rate that rises over the warm-up.
@@ -119,7 +119,7 @@ struct ClassRatioTraining {
   double weight_decay = 0.0;                   ///< decoupled
   double validation_share = 0.1;               ///< of each class, in (0, 1)
   std::int64_t patience = 10;  ///< epochs without a better one to stop after; 0: never
-  std::uint64_t seed = 1;      ///< of weights, split, bootstrap samples and order
+  std::uint64_t seed = 1;      ///< of the split, bootstrap samples and order
   /// Called after each epoch of each member, one at a time; false ends that member.
   std::function<bool(std::int64_t member, std::int64_t epoch, double validation_loss)> progress{};
 };
@@ -140,8 +140,8 @@ struct ClassRatioFit {
 
 /// Trains all members, several at once; the same for any number of threads. All classes have the
 /// same weight, whatever their numbers of events, in bootstrap samples too.
-/// \param events [n_k, f] of each class k \param network its features and classes are those of the
-/// events
+/// \param events [n_k, f] of each class k \param network as make_class_ratios(); its features and
+/// classes are those of the events
 /// \throws Error (usage) for shapes or options, Error (numerical) for events that are not finite or
 ///   a loss that is not, with the step
 ClassRatioFit train_class_ratios(const std::vector<Tensor>& events, ClassNetworkOptions network,

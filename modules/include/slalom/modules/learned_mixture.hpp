@@ -31,9 +31,12 @@ struct LearnedPointsOptions {
   /// Classes of the signal are the first so many, the others are background; 0: half of them.
   std::size_t signal_classes = 0;
   std::size_t reference = 0;  ///< events of the reference at most, evenly picked; 0: all
-  /// The measure of the reference is changed, as little as possible, until all r_k have the mean 1
-  /// that they must have: this takes most of the noise of a finite reference away.
+  /// The measure of the events that were picked is changed, as little as possible, until the means
+  /// of all r_k, and of the geometric means of both processes, are those of the whole reference:
+  /// this takes most of the noise of a small reference away.
   bool calibrate_measure = true;
+  /// Seed of Poisson weights of mean 1 on the reference, for the noise of its own events; 0: none.
+  std::uint64_t bootstrap = 0;
 };
 
 /// \param data log r_k [n, C] \param reference log r_k [m, C] of events of all classes, mixed, in
