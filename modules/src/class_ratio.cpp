@@ -8,6 +8,7 @@
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/isfinite.h>
+#include <ATen/ops/linalg_eigh.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/log_softmax.h>
@@ -118,12 +119,15 @@ std::vector<double> logistic_fit(const Tensor& design, const Tensor& inside, con
   MinimizeOptions options;
   options.tolerance = 1e-9;
   const MinimizeResult best = minimize(loss, std::move(start), options);
-  constexpr double k_separated = 1e-6;
-  if (!best.converged() || best.value < k_separated) {
+  // The reference holds the class as well, with a share of 1 / C: the least that there can be.
+  const double share = outside.masked_select(inside > 0.0).sum().item<double>();
+  const double least = std::log1p(share) + share * std::log1p(1.0 / share);
+  const bool separated = best.value < least + 1e-6;
+  if (!best.converged() || separated) {
     throw Error(ErrorKind::numerical,
                 "the logistic regression of class " + std::to_string(number) +
-                    (best.value < k_separated ? ": it is separated from the reference"
-                                              : " does not converge: " + best.message),
+                    (separated ? ": it is separated from all others"
+                               : " does not converge: " + best.message),
                 k_where);
   }
   return best.x;
@@ -196,6 +200,34 @@ RatioCombination cut_combination(const RatioCombination& combination, const Tens
           "an efficiency above 0 for each class expected", k_where);
   const Tensor e = efficiencies.to(at::kDouble);
   return {combination.weights.clone(), combination.offsets + at::log(e.mean() / e)};
+}
+
+RatioSubspace ratio_subspace(const Tensor& log_ratios, std::int64_t rank, const Tensor& weights) {
+  const at::NoGradGuard no_graph;
+  require(log_ratios.dim() == 2 && log_ratios.size(0) > 0 &&
+              (!weights.defined() || (weights.dim() == 1 && weights.size(0) == log_ratios.size(0))),
+          "log ratios [events, classes] and a weight of each event expected", k_where);
+  const std::int64_t classes = log_ratios.size(1);
+  require(rank > 0 && rank < classes,
+          "a rank from 1 to less than " + std::to_string(classes) + " expected", k_where);
+  const Tensor l = log_ratios.to(at::kDouble);
+  const Tensor w = weights.defined() ? weights.to(at::kDouble) : at::ones({l.size(0)}, l.options());
+  const Tensor share = w / w.sum(), u = l - l.mean({1}, true), mean = share.matmul(u);
+  const Tensor centred = u - mean;
+  const auto [variances, vectors] =
+      at::linalg_eigh(centred.t().matmul(centred * share.unsqueeze(1)));
+  return {mean, vectors.slice(1, classes - rank).contiguous(),
+          at::sqrt(variances.clamp_min(0.0)).flip({0})};
+}
+
+Tensor projected(const Tensor& log_ratios, const RatioSubspace& subspace) {
+  require(log_ratios.dim() == 2 && subspace.mean.defined() &&
+              log_ratios.size(1) == subspace.mean.size(0),
+          "log ratios [events, classes] and their subspace expected", k_where);
+  const Tensor l = log_ratios.to(at::kDouble), centred = l - l.mean({1}, true) - subspace.mean;
+  const Tensor inside =
+      subspace.mean + centred.matmul(subspace.vectors).matmul(subspace.vectors.t());
+  return inside - at::logsumexp(inside, {1}, true) + std::log(static_cast<double>(l.size(1)));
 }
 
 // ------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@
 #include "check.hpp"
 #include "slalom/core/random.hpp"
 #include "to_tensor.hpp"
+#include "training.hpp"
 
 namespace slalom {
 
@@ -29,18 +30,11 @@ using detail::to_tensor;
 namespace {
 
 constexpr const char* k_where = "learned_mixture";
-constexpr std::uint32_t k_bootstrap_family = 0x1ea55001;
+constexpr std::uint32_t k_bootstrap_family = 0x1ea55001, k_part_family = 0x1ea55002;
 
 std::vector<double> numbers(const Tensor& tensor) {
   const Tensor flat = tensor.to(at::kDouble).contiguous();
   return {flat.data_ptr<double>(), flat.data_ptr<double>() + flat.numel()};
-}
-
-/// Places [count] out of n, evenly.
-Tensor evenly(std::int64_t n, std::int64_t count) {
-  std::vector<std::int64_t> places;
-  for (std::int64_t i = 0; i < count; ++i) places.push_back(i * n / count);
-  return to_tensor(places);
 }
 
 /// What the means over the reference are kept of: all r_k, and the geometric means of both
@@ -103,7 +97,9 @@ LearnedPoints learned_points(const Tensor& data, const Tensor& reference,
   const auto most = static_cast<std::int64_t>(options.reference);
   const bool part = most > 0 && most < all.size(0);
   if (part) {
-    const Tensor places = evenly(all.size(0), most);
+    std::vector<std::int64_t> order = detail::permutation(all.size(0), 0, 0, k_part_family);
+    order.resize(static_cast<std::size_t>(most));
+    const Tensor places = to_tensor(order);
     picked = all.index_select(0, places);
     measure = weights.index_select(0, places);
   }

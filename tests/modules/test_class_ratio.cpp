@@ -322,6 +322,35 @@ TEST_CASE("calibrations of ratios", "[modules][class_ratio]") {
   });
 }
 
+TEST_CASE("noise outside of the directions of the classes goes", "[modules][class_ratio]") {
+  // Three means on a line: one direction.
+  const Tensor x = at::cat(normal_events({500, 500, 500}, 9)), f = exact(x);
+  const slalom::RatioSubspace own = slalom::ratio_subspace(f, 1);
+  REQUIRE(own.vectors.sizes() == at::IntArrayRef({3, 1}));
+  const std::vector<double> spread = values(own.spread);
+  REQUIRE(spread.size() == 3);
+  CHECK(spread[0] > 0.5);
+  CHECK(spread[1] < 1e-6);
+  CHECK(distance(slalom::projected(f, own), f) < 1e-9);
+  // A wave that only one class has is mostly outside.
+  Tensor noisy = f.clone();
+  noisy.select(1, 1).add_(at::sin(7.0 * x.select(1, 0)), 0.05);
+  const slalom::RatioSubspace found = slalom::ratio_subspace(noisy, 1);
+  const Tensor kept = slalom::projected(noisy, found);
+  CHECK(rms(kept - f) < 0.5 * rms(noisy - f));
+  CHECK(distance(at::exp(kept).mean(1), at::full({1500}, 1.0, at::kDouble)) < 1e-12);
+  // Weights count events.
+  const Tensor some = f.slice(0, 0, 900);
+  Tensor weights = at::full({1500}, 1.0, at::kDouble);
+  weights.slice(0, 900).fill_(0.0);
+  CHECK(distance(slalom::ratio_subspace(f, 1, weights).mean, slalom::ratio_subspace(some, 1).mean) <
+        1e-12);
+  check_gradients([&](const std::vector<Tensor>& in) { return slalom::projected(in[0], found); },
+                  {noisy.slice(0, 0, 4)});
+  check_fails(ErrorKind::usage, "class_ratio", "a rank from 1 to less than 3",
+              [&] { slalom::ratio_subspace(f, 3); });
+}
+
 TEST_CASE("ratios from a file", "[modules][class_ratio]") {
   const std::vector<Tensor> events = normal_events({300, 300, 300}, 3);
   ClassNetworkOptions o = small_network();

@@ -156,7 +156,7 @@ RatioCombination mean_combination(std::int64_t classes, std::int64_t members);
 /// \param member_log_ratios log f_ik [M, n, C] of events of all classes \param labels their classes
 /// [n]; all classes together, with the same weight, are the reference
 /// \throws Error (usage) for shapes, Error (numerical) for a class without events, or one that is
-///   separated from the reference completely
+///   separated from all others completely
 RatioCombination fit_combination(const Tensor& member_log_ratios, const Tensor& labels);
 
 /// The combination with log r_k -> slope_k log r_k + offset_k of least logistic loss (Platt), which
@@ -172,5 +172,24 @@ RatioCombination normalise_combination(const RatioCombination& combination,
 /// The combination for events in a window, where r_k is r_k eff_ref / eff_k, eff_ref the mean of
 /// all. \param efficiencies [C], above 0 \throws Error (usage)
 RatioCombination cut_combination(const RatioCombination& combination, const Tensor& efficiencies);
+
+/// Directions in which classes differ. Simulations that differ in few parameters have log ratios
+/// that are combinations of few functions of x; what networks say beyond that is noise of their
+/// training, to which a mixture with weights of both signs would adapt.
+struct RatioSubspace {
+  Tensor mean;     ///< over the reference, of log ratios less their mean over classes [C]
+  Tensor vectors;  ///< [C, rank], orthonormal
+  Tensor spread;   ///< root mean square along all directions, falling [C]: noise is a plateau
+};
+
+/// The `rank` directions of largest spread, of all classes together. \param log_ratios [n, C] of
+/// the reference, not cut \param weights [n]; undefined: 1 each \throws Error (usage) for shapes,
+/// or a rank out of range
+RatioSubspace ratio_subspace(const Tensor& log_ratios, std::int64_t rank,
+                             const Tensor& weights = {});
+
+/// Log ratios [n, C] without what is outside of the subspace, and such that the mean over classes
+/// of exp is 1 again; cut_combination() comes after that. Differentiable.
+Tensor projected(const Tensor& log_ratios, const RatioSubspace& subspace);
 
 }  // namespace slalom

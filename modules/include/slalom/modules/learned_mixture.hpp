@@ -30,7 +30,7 @@ struct LearnedPoints {
 struct LearnedPointsOptions {
   /// Classes of the signal are the first so many, the others are background; 0: half of them.
   std::size_t signal_classes = 0;
-  std::size_t reference = 0;  ///< events of the reference at most, evenly picked; 0: all
+  std::size_t reference = 0;  ///< events of the reference at most, picked at random; 0: all
   /// The measure of the events that were picked is changed, as little as possible, until the means
   /// of all r_k, and of the geometric means of both processes, are those of the whole reference:
   /// this takes most of the noise of a small reference away.
@@ -39,8 +39,8 @@ struct LearnedPointsOptions {
   std::uint64_t bootstrap = 0;
 };
 
-/// \param data log r_k [n, C] \param reference log r_k [m, C] of events of all classes, mixed, in
-/// equal parts
+/// \param data log r_k [n, C] \param reference log r_k [m, C] of events of all classes in equal
+/// parts, in any order
 /// \throws Error (usage) for shapes or a number of classes, Error (numerical) for log ratios that
 ///   are not finite, or a measure that cannot be calibrated
 LearnedPoints learned_points(const Tensor& data, const Tensor& reference,
