@@ -51,7 +51,7 @@ Tensor calibrated(const Tensor& measure, const Tensor& functions, const Tensor& 
   const Tensor covariance = centred.t().matmul(centred * measure.unsqueeze(1));
   const auto [values, vectors] = at::linalg_eigh(covariance);
   // Directions in which the functions do not differ: of all r_k, the mean is 1 at every point.
-  constexpr double k_least = 1e-6;
+  constexpr double k_least = 1e-10;
   const Tensor inverse =
       at::where(values > k_least * values.max(), 1.0 / values, at::zeros_like(values));
   const Tensor step = wanted - measure.matmul(functions);

@@ -172,9 +172,8 @@ const std::vector<std::string> k_kinds = {"exact", "mean of logits", "w_i f_i", 
                                           "subspace"};
 /// Priors in the order of the table. The truth is the published one for the ridge, and a pair that
 /// is not among the simulations for the prior from their population.
-enum class Prior { ridge, ridge_held_out, population };
+enum class Prior { ridge, population };
 const std::map<Prior, std::string> k_priors = {{Prior::ridge, "ridge, published truth"},
-                                               {Prior::ridge_held_out, "ridge, held out"},
                                                {Prior::population, "population, held out"}};
 
 struct Study {
@@ -239,7 +238,7 @@ Ratios train_ratios(const Draw& draw, const StudyOptions& o, std::uint64_t numbe
   result.members = {{"mean of logits", members}, {"subspace", inside}};
   if (!o.combinations) return result;
   // w_i f_i on events that were trained with, as published; Platt's on as many new ones.
-  const std::int64_t n = std::min<std::int64_t>(o.events, 20000);
+  const std::int64_t n = std::min<std::int64_t>(o.events, 40000);
   const RatioCombination mean = ratios->combination();
   {
     const auto [x, labels] = labelled(draw, n, number, 3);
@@ -350,24 +349,125 @@ TEST_CASE("four pairs of simulations with networks", "[validation][learned_mixtu
   o.training.members = 2;
   o.training.epochs = 4;
   o.training.batch_size = 2048;
-  const Study study = run(o, {Prior::ridge, Prior::population});
+  const Study study = run(o, {Prior::ridge});
   print("K = 4, 20,000 events", study);
+  // 6 parameters of each class from 18,000 events would be .018.
   CHECK(study.rms.at("mean of logits") < 0.06);
   CHECK(study.rms.at("subspace") < study.rms.at("mean of logits"));
-  for (const auto& [key, row] : study.rows) {
-    CHECK(row.failures == 0);
-    CHECK(row.rms_difference() < 0.06);
-  }
+  CHECK(study.rms.at("mean of logits") < study.rms.at("one member"));
+  const Row& row = study.rows.at({Prior::ridge, "mean of logits"});
+  CHECK(row.failures == 0);
+  CHECK(row.rms_difference() < 0.05);
 }
 
-TEST_CASE("ten pairs of simulations with networks", "[validation][learned_mixture][slow]") {
+// ------------------------------------------------------------------------------------------------
+// Tables
+
+TEST_CASE("table of ten pairs with networks", "[validation][learned_mixture][slow]") {
   SLALOM_REQUIRE_DATA("tamm/signal_msd_500.csv");
   StudyOptions o;
-  o.draws = 4;
+  o.draws = 8;
   o.training.epochs = 4;
-  const Study study = run(o, {Prior::ridge, Prior::ridge_held_out, Prior::population});
+  const Study study = run(o, {Prior::ridge, Prior::population});
   print("K = 10, 100,000 events", study);
   CHECK(study.rms.at("mean of logits") < 0.025);
   CHECK(study.rms.at("subspace") < study.rms.at("mean of logits"));
   for (const auto& [key, row] : study.rows) CHECK(row.failures == 0);
+  // What a throw-away study reached: a mean of .026, an rms of .093 with the ridge, .012 and .029
+  // with the prior.
+  const Row& ridge = study.rows.at({Prior::ridge, "subspace"});
+  CHECK(std::abs(ridge.mean_difference()) < 0.02);
+  CHECK(ridge.rms_difference() < 0.03);
+  const Row& population = study.rows.at({Prior::population, "subspace"});
+  CHECK(std::abs(population.mean_difference()) < 0.012);
+  CHECK(population.rms_difference() < 0.015);
+}
+
+TEST_CASE("table of four pairs with networks", "[validation][learned_mixture][slow]") {
+  SLALOM_REQUIRE_DATA("tamm/signal_msd_500.csv");
+  StudyOptions o;
+  o.k = 4;
+  o.draws = 8;
+  o.training.epochs = 4;
+  const Study study = run(o, {Prior::ridge});
+  print("K = 4, 100,000 events", study);
+  CHECK(study.rms.at("mean of logits") < 0.025);
+  for (const auto& [key, row] : study.rows) CHECK(row.failures == 0);
+  CHECK(study.rows.at({Prior::ridge, "mean of logits"}).rms_difference() < 0.03);
+}
+
+TEST_CASE("table of a reference of events", "[validation][learned_mixture][slow]") {
+  SLALOM_REQUIRE_DATA("tamm/signal_msd_500.csv");
+  StudyOptions o;
+  o.combinations = false;
+  o.toys = 1;
+  o.training.epochs = 4;
+  const std::vector<PlanePair> pairs = published_pairs();
+  MixtureFitOptions how;
+  how.kappa_low = -0.3;
+  how.kappa_high = 0.9;
+  const LearnedMixtureOptions options = mixture_options(Prior::ridge);
+  for (std::uint64_t d = 100; d < 103; ++d) {
+    const double begin = cpu_seconds();
+    const Draw draw = make_draw(pairs, o, d);
+    std::vector<Tensor> training;
+    for (std::size_t k = 0; k < draw.classes.size(); ++k) {
+      RandomStream random(21, d * 100 + k, 3);
+      training.push_back(draw_events(draw.classes[k], o.events, random));
+    }
+    ClassRatios ratios = train_class_ratios(training, o.network, o.training).ratios;
+    // Data as events, and the same in bins.
+    RandomStream random(31, d, 7);
+    std::vector<double> flat;
+    LearnedPoints bins = points_of(draw, draw.exact);
+    for (const auto& [x0, x1] : slalom::test::draw_points(k_tamm_truth, random)) {
+      flat.push_back(x0);
+      flat.push_back(x1);
+      bins.counts[PlaneBins(k_side).bin_of(x0, x1)] += 1.0;
+    }
+    const MixtureFit exact = fit(learned_mixture(bins, options), how);
+    REQUIRE(exact.converged());
+    const at::NoGradGuard no_graph;
+    const Tensor data = ratios->member_log_ratios(tensor(flat).reshape({-1, 2}));
+    // 20,000 events of each class stand for all: log ratios of 2,000,000 are 1.3 GB.
+    std::vector<Tensor> part;
+    for (const Tensor& x : training) part.push_back(x.slice(0, 0, 20000));
+    const Tensor reference = ratios->member_log_ratios(at::cat(part));
+    const auto points = [&](const Tensor& at_data, const Tensor& at_reference, std::size_t events,
+                            bool calibrate, std::uint64_t seed) {
+      const RatioSubspace subspace = ratio_subspace(at_reference, o.rank);
+      LearnedPointsOptions of;
+      of.reference = events;
+      of.calibrate_measure = calibrate;
+      of.bootstrap = seed;
+      return learned_points(projected(at_data, subspace), projected(at_reference, subspace), of);
+    };
+    for (const auto& [events, calibrate] :
+         {std::pair<std::size_t, bool>{0, false}, {50000, false}, {50000, true}}) {
+      std::vector<LearnedPoints> members;
+      if (calibrate) {
+        for (std::int64_t i = 0; i < data.size(0); ++i) {
+          members.push_back(
+              points(data[i], reference[i], events, true, 100 + static_cast<std::uint64_t>(i)));
+        }
+      }
+      const LearnedPoints combined =
+          points(ratios->combined(data), ratios->combined(reference), events, calibrate, 0);
+      LearnedFit found;
+      if (calibrate) {
+        found = fit_members(combined, members, options, how);
+      } else {
+        found.best = fit(learned_mixture(combined, options), how);
+      }
+      REQUIRE(found.best.converged());
+      std::printf(
+          "draw %d, reference %zu%s: kappa %.4f, exact %.4f, error of the fit %.4f, of ratios and "
+          "reference %.4f; CPU so far %.0f s\n",
+          static_cast<int>(d), events == 0 ? std::size_t{400000} : events,
+          calibrate ? ", calibrated" : "", found.kappa(), exact.kappa(),
+          found.best.sandwich_error(), found.ratio_error, cpu_seconds() - begin);
+      std::fflush(stdout);
+      CHECK(std::abs(found.kappa() - exact.kappa()) < 0.06);
+    }
+  }
 }
