@@ -336,6 +336,24 @@ TEST_CASE("calibrations of ratios", "[modules][class_ratio]") {
   });
 }
 
+TEST_CASE("ratios in a window are those of what passes", "[modules][class_ratio]") {
+  const std::vector<Tensor> events = normal_events({20000, 20000, 20000}, 6);
+  const Tensor x = at::cat(events).select(1, 0), inside = (x > -0.5).logical_and(x < 1.0);
+  // Of each class, from the normal distribution.
+  std::vector<double> efficiencies;
+  for (const double mean : k_means) {
+    efficiencies.push_back(
+        0.5 * (std::erf((1.0 - mean) / std::sqrt(2.0)) - std::erf((-0.5 - mean) / std::sqrt(2.0))));
+  }
+  const RatioCombination cut =
+      slalom::cut_combination(slalom::mean_combination(3, 1), tensor(efficiencies));
+  const Tensor passed = x.masked_select(inside).unsqueeze(1);
+  const Tensor r = at::exp(exact(passed) + cut.offsets);
+  // The mean of a ratio over its reference is 1: .004 of statistics.
+  CHECK(distance(r.mean(0), at::full({3}, 1.0, at::kDouble)) < 0.016);
+  CHECK(distance(at::exp(exact(passed)).mean(0), at::full({3}, 1.0, at::kDouble)) > 0.05);
+}
+
 TEST_CASE("noise outside of the directions of the classes goes", "[modules][class_ratio]") {
   // Three means on a line: one direction.
   const Tensor x = at::cat(normal_events({500, 500, 500}, 9)), f = exact(x);
