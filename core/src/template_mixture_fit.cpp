@@ -295,30 +295,41 @@ KappaPosterior kappa_posterior(const TemplateMixture& mixture, const MixtureFit&
   return result;
 }
 
+namespace {
+
+/// The density is linear between the points of the grid; so its integral is quadratic.
+double quantile(const KappaPosterior& posterior, double p) {
+  const std::vector<double>&kappa = posterior.kappa, &density = posterior.density;
+  double below = 0.0;
+  for (std::size_t i = 0; i + 1 < kappa.size(); ++i) {
+    const double h = kappa[i + 1] - kappa[i], a = density[i], b = density[i + 1];
+    const double area = 0.5 * h * (a + b);
+    if (below + area < p && i + 2 < kappa.size()) {
+      below += area;
+      continue;
+    }
+    const double left = std::clamp(p - below, 0.0, area), slope = (b - a) / h;
+    const double root = std::sqrt(std::max(a * a + 2.0 * slope * left, 0.0));
+    return kappa[i] + (a + root > 0.0 ? 2.0 * left / (a + root) : 0.0);
+  }
+  return kappa.back();
+}
+
+}  // namespace
+
 Interval KappaPosterior::central(double probability) const {
   if (!(probability > 0.0 && probability < 1.0) || kappa.size() < 2) {
     throw Error(ErrorKind::usage, "a probability is above 0 and below 1", "central interval");
   }
-  // The density is linear between the points of the grid; so its integral is quadratic.
-  const auto quantile = [&](double p) {
-    double below = 0.0;
-    for (std::size_t i = 0; i + 1 < kappa.size(); ++i) {
-      const double h = kappa[i + 1] - kappa[i], a = density[i], b = density[i + 1];
-      const double area = 0.5 * h * (a + b);
-      if (below + area < p && i + 2 < kappa.size()) {
-        below += area;
-        continue;
-      }
-      const double left = std::clamp(p - below, 0.0, area), slope = (b - a) / h;
-      const double root = std::sqrt(std::max(a * a + 2.0 * slope * left, 0.0));
-      return kappa[i] + (a + root > 0.0 ? 2.0 * left / (a + root) : 0.0);
-    }
-    return kappa.back();
-  };
   Interval result;
-  result.lower = {quantile(0.5 * (1.0 - probability)), false, true, {}};
-  result.upper = {quantile(0.5 * (1.0 + probability)), false, true, {}};
+  result.lower = {quantile(*this, 0.5 * (1.0 - probability)), false, true, {}};
+  result.upper = {quantile(*this, 0.5 * (1.0 + probability)), false, true, {}};
   return result;
+}
+
+double KappaPosterior::median() const {
+  if (kappa.size() < 2) throw Error(ErrorKind::usage, "there is no density", "median");
+  return quantile(*this, 0.5);
 }
 
 PullTest pull_test(const TemplateMixture& mixture, const MixtureFit& best, double least) {

@@ -287,6 +287,10 @@ TEST_CASE("profile, Laplace and marginal agree where -log L is a parabola",
   CHECK_THAT(posterior.sigma, WithinRel(sigma, 0.03));
   CHECK_THAT(posterior.mean, WithinAbs(best.kappa(), 0.2 * sigma));
   const Interval central = posterior.central();
+  CHECK_THAT(posterior.median(), WithinAbs(posterior.central(1e-9).lower.value, 1e-9));
+  CHECK(posterior.median() > central.lower.value);
+  CHECK(posterior.median() < central.upper.value);
+  check_fails(ErrorKind::usage, "median", "no density", [] { KappaPosterior{}.median(); });
   CHECK_THAT(0.5 * (central.upper.value - central.lower.value), WithinRel(sigma, 0.04));
   // Bounds end both.
   MixtureFitOptions bounded;

@@ -282,10 +282,10 @@ MixtureToy run_toy(TemplateMixture& mixture, const MixtureStudyOptions& o) {
     toy.high = i.upper.value;
   } else if (o.interval == MixtureStudyOptions::Interval::marginal) {
     const KappaPosterior posterior = kappa_posterior(mixture, best, options, 27, 4.5);
-    const Interval i = posterior.central(), middle = posterior.central(1e-6);
+    const Interval i = posterior.central();
     toy.low = i.lower.value;
     toy.high = i.upper.value;
-    toy.median = 0.5 * (middle.lower.value + middle.upper.value);
+    toy.median = posterior.median();
   }
   mixture.set_priors(given);
   return toy;

@@ -166,6 +166,8 @@ struct KappaPosterior {
   double sigma = 0.0;           ///< standard deviation
   /// Central interval. \param probability inside
   Interval central(double probability = 0.6827) const;
+  /// Half of the density is below it: the estimate with the smallest bias.
+  double median() const;
 };
 /// On a grid of `points` within `range` Laplace errors of the best fit, which may be at a bound of
 /// kappa, and within the bounds.
