@@ -201,10 +201,12 @@ TEST_CASE("all kinds of mixtures and errors", "[workflows][mixture_experiment]")
                            Kind{"topics", "dirichlet", "hmc", "topics", 3}}) {
     CAPTURE(kind.family, kind.prior, kind.error);
     Json document = without_coverage(small_mixture());
-    document["mixture"] = {{"family", kind.family},
-                           {"prior", kind.prior},
-                           {"simulations", 5},
-                           {"topics", {{"count", 3}, {"method", "lda"}, {"iterations", 50}}}};
+    document["mixture"] = {
+        {"family", kind.family},
+        {"prior", kind.prior},
+        {"simulations", 5},
+        {"strength", 2.0},  // flat linear weights at their bounds have no minimum
+        {"topics", {{"count", 3}, {"method", "lda"}, {"iterations", 50}}}};
     document["error"] = {
         {"type", kind.error}, {"points", 15}, {"chains", 2}, {"warmup", 100}, {"draws", 50}};
     const auto result = run(document, folder.path(std::to_string(count++)));
