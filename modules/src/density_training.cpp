@@ -26,7 +26,6 @@ namespace slalom {
 namespace {
 
 using detail::require;
-using detail::shape_of;
 using detail::to_tensor;
 
 constexpr const char* k_where = "density training";
