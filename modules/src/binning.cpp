@@ -62,7 +62,7 @@ Tensor bin_index(const Tensor& x, const Tensor& edges, FlowBins flow) {
   // Number of edges at or below x: 0 for underflow, bins + 1 for overflow.
   const Tensor below = at::bucketize(values, bounds, false, true);
   if (flow == FlowBins::fold) return (below - 1).clamp_(0, bins - 1);
-  const Tensor closed = below - (values == bounds[bins]).to(at::kLong);
+  Tensor closed = below - (values == bounds[bins]).to(at::kLong);
   if (flow == FlowBins::keep) return closed;
   return at::where(closed > bins, at::full({}, -1, closed.options()), closed - 1);
 }

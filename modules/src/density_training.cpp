@@ -29,7 +29,6 @@ using detail::FlatParameters;
 using detail::OneThread;
 using detail::permutation;
 using detail::require;
-using detail::shape_of;
 using detail::to_tensor;
 
 constexpr const char* k_where = "density training";

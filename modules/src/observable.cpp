@@ -163,7 +163,7 @@ Tensor Observable::bin_of(const EventBatch& events) const {
   const bool bad = at::isnan(values.logit).any().item<bool>() ||
                    (values.slope.defined() && at::isnan(values.slope).any().item<bool>());
   if (bad) throw Error(ErrorKind::numerical, "the score of an event is NaN", k_where);
-  const Tensor place = place_of(values.logit, logit_edges_);
+  Tensor place = place_of(values.logit, logit_edges_);
   if (options_.slope_bins == 0) return place;
   Tensor index = place * options_.slope_bins;
   for (std::size_t b = 0; b < slope_edges_.size(); ++b) {

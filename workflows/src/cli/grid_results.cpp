@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <map>
 #include <sys/file.h>
+#include <system_error>
 #include <unistd.h>
 
 #include "cli/csv.hpp"
@@ -421,7 +421,7 @@ GridResults read_grid_results(const std::string& text, const std::string& path) 
 namespace {
 
 [[noreturn]] void fail_system(const std::string& message, const std::string& path) {
-  throw Error(ErrorKind::io, message + ": " + std::strerror(errno), path);
+  throw Error(ErrorKind::io, message + ": " + std::generic_category().message(errno), path);
 }
 
 }  // namespace

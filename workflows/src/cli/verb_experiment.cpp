@@ -5,8 +5,8 @@
 #include <array>
 #include <cerrno>
 #include <climits>
-#include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <unistd.h>
 
 #include "cli/experiment_verbs.hpp"
@@ -43,13 +43,14 @@ void start_companion(const Command& command, const std::string& verb) {
   std::vector<std::string> words{program.string(), verb};
   words.insert(words.end(), command.words().begin(), command.words().end());
   std::vector<char*> pointers;
+  pointers.reserve(words.size() + 1);
   for (std::string& word : words) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   ::execv(program.c_str(), pointers.data());
   const std::string reason = errno == ENOENT ? "this slalom was built without LibTorch, which "
                                                "training needs (there is no " +
                                                    program.string() + ")"
-                                             : std::strerror(errno);
+                                             : std::generic_category().message(errno);
   throw Error(ErrorKind::usage, reason, "slalom " + verb);
 }
 

@@ -4,11 +4,11 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <system_error>
 #include <thread>
 #include <unistd.h>
 
@@ -46,7 +46,8 @@ ProcessEnd end_of(int status) {
 
 FolderLock::FolderLock(const std::filesystem::path& folder) {
   descriptor_ = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor_ < 0) throw Error(ErrorKind::io, std::strerror(errno), folder.string());
+  if (descriptor_ < 0)
+    throw Error(ErrorKind::io, std::generic_category().message(errno), folder.string());
   constexpr int k_tries = 100;
   constexpr std::chrono::milliseconds k_pause{100};
   for (int i = 0; ::flock(descriptor_, LOCK_EX | LOCK_NB) != 0; ++i) {
@@ -55,7 +56,8 @@ FolderLock::FolderLock(const std::filesystem::path& folder) {
     if (reason == ENOTSUP || reason == ENOLCK || reason == EINVAL) return;
     if (i == k_tries || (reason != EWOULDBLOCK && reason != EINTR)) {
       ::close(descriptor_);
-      if (reason != EWOULDBLOCK) throw Error(ErrorKind::io, std::strerror(reason), folder.string());
+      if (reason != EWOULDBLOCK)
+        throw Error(ErrorKind::io, std::generic_category().message(reason), folder.string());
       throw Error(ErrorKind::usage, "another process is at work in the directory", folder.string());
     }
     std::this_thread::sleep_for(k_pause);
@@ -68,16 +70,18 @@ ChildProcess::ChildProcess(const std::vector<std::string>& words, const std::fil
                            int kept) {
   std::vector<std::string> copies = words;
   std::vector<char*> pointers;
+  pointers.reserve(copies.size() + 1);
   for (std::string& word : copies) pointers.push_back(word.data());
   pointers.push_back(nullptr);
   const int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  if (output < 0) throw Error(ErrorKind::io, std::strerror(errno), log.string());
+  if (output < 0) throw Error(ErrorKind::io, std::generic_category().message(errno), log.string());
   const pid_t parent = ::getpid();
   process_ = ::fork();
   if (process_ == 0) become(pointers.data(), output, kept, parent);
   const int reason = errno;
   ::close(output);
-  if (process_ < 0) throw Error(ErrorKind::io, std::strerror(reason), words.front());
+  if (process_ < 0)
+    throw Error(ErrorKind::io, std::generic_category().message(reason), words.front());
 }
 
 std::optional<ProcessEnd> ChildProcess::end() {

@@ -2,11 +2,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <cstring>
 #include <filesystem>
 #include <fmt/format.h>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 
 #include "experiment/documents.hpp"
 #include "experiment/paths.hpp"
@@ -64,7 +64,8 @@ class MetricsFile {
   void write(const Metrics& metrics) {
     stream_ << line_of(metrics);
     stream_.flush();
-    if (!stream_) throw Error(ErrorKind::io, std::strerror(errno), file_.string());
+    if (!stream_)
+      throw Error(ErrorKind::io, std::generic_category().message(errno), file_.string());
   }
 
  private:
