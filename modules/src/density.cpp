@@ -189,7 +189,7 @@ FunctionDensityImpl::FunctionDensityImpl(LogProb log_prob, Sample sample)
 }
 
 Tensor FunctionDensityImpl::log_prob(const Tensor& x, const Tensor& condition) {
-  const Tensor value = log_prob_(x, condition);
+  Tensor value = log_prob_(x, condition);
   require(value.dim() == 1 && value.size(0) == x.size(0),
           "the function returned " + shape_of(value) + " for events " + shape_of(x), k_where);
   return value;
@@ -197,7 +197,7 @@ Tensor FunctionDensityImpl::log_prob(const Tensor& x, const Tensor& condition) {
 
 Tensor FunctionDensityImpl::sample(std::int64_t n, const Tensor& condition, std::uint64_t seed) {
   require(static_cast<bool>(sample_), "this density has no function that samples it", k_where);
-  const Tensor x = sample_(n, condition, seed);
+  Tensor x = sample_(n, condition, seed);
   require(x.dim() == 2 && x.size(0) == n,
           "the function returned " + shape_of(x) + " for " + std::to_string(n) + " events",
           k_where);

@@ -261,7 +261,7 @@ Sample sample_of(const DensityTarget& target, const Tensor& weights) {
   }
   const std::int64_t n = target.x.size(0);
   const Tensor weight = event_weights(weights, n, options.dtype(at::kDouble)).to(options);
-  const Sample result{
+  Sample result{
       target.x.detach().to(options).contiguous(),
       target.condition.defined() ? target.condition.detach().to(options).contiguous() : Tensor(),
       weight};

@@ -49,7 +49,7 @@ bool is_smooth(Activation activation) {
 
 /// The derivative of a smooth activation.
 Tensor slope_of(const Tensor& x, Activation activation) {
-  const Tensor s = at::sigmoid(activation == Activation::tanh ? 2.0 * x : x);
+  Tensor s = at::sigmoid(activation == Activation::tanh ? 2.0 * x : x);
   switch (activation) {
     case Activation::silu:
       return s + s * x * (1.0 - s);

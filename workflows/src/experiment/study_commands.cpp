@@ -101,7 +101,7 @@ fs::path page_of(Command& command) {
                   words[i]);
     }
   }
-  const std::string file = command.output;
+  std::string file = command.output;
   if (!file.empty() && !file.ends_with(".html") && !file.ends_with(".htm")) {
     throw Error(ErrorKind::usage, "the name must end in .html", file);
   }

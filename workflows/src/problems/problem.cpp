@@ -103,7 +103,7 @@ Tensor theta_at(const Tensor& theta, std::int64_t variation) {
 
 Tensor theta_above(const Tensor& theta, const EventBatch& events, double relative,
                    const std::string& name) {
-  const Tensor result = theta_of(theta, events, name);
+  Tensor result = theta_of(theta, events, name);
   if (result.numel() == 0) return result;
   const double value = (relative < 0.0 ? result.max() : result.min()).item<double>();
   if (!(1.0 + relative * value > 0.0)) {

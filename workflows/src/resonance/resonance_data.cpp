@@ -53,7 +53,7 @@ Tensor covered(const EventBatch& events, const ResonanceDataOptions& data) {
 Tensor draw_theta(const std::vector<ParameterInput>& parameters, std::int64_t n,
                   std::uint64_t seed) {
   const auto p = static_cast<std::int64_t>(parameters.size());
-  const Tensor theta = at::empty({n, p}, at::kDouble);
+  Tensor theta = at::empty({n, p}, at::kDouble);
   double* value = theta.data_ptr<double>();
   RandomStream random(seed, 0, k_theta_family);
   for (std::int64_t i = 0; i < n; ++i) {
