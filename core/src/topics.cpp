@@ -156,18 +156,21 @@ Topics nmf_from(const std::vector<double>& h, const Sizes& n, const TopicOptions
 double geometric_means(const std::vector<double>& concentrations, std::size_t columns, double prior,
                        std::vector<double>& means) {
   using boost::math::digamma;
+  const auto log_gamma = [](double x) {
+    return std::lgamma(x);  // NOLINT(concurrency-mt-unsafe): not its sign
+  };
   means.resize(concentrations.size());
   double divergence = 0.0;
   for (std::size_t at = 0; at < concentrations.size(); at += columns) {
     double sum = 0.0;
     for (std::size_t i = 0; i < columns; ++i) sum += concentrations[at + i];
     const double psi = digamma(sum);
-    divergence += std::lgamma(sum) - std::lgamma(prior * static_cast<double>(columns)) +
-                  static_cast<double>(columns) * std::lgamma(prior);
+    divergence += log_gamma(sum) - log_gamma(prior * static_cast<double>(columns)) +
+                  static_cast<double>(columns) * log_gamma(prior);
     for (std::size_t i = 0; i < columns; ++i) {
       const double c = concentrations[at + i], mean = digamma(c) - psi;
       means[at + i] = std::exp(mean);
-      divergence += (c - prior) * mean - std::lgamma(c);
+      divergence += (c - prior) * mean - log_gamma(c);
     }
   }
   return divergence;
