@@ -6,6 +6,7 @@
 
 #include "experiments/experiments.hpp"
 #include "slalom/workflows/experiment.hpp"
+#include "slalom/workflows/mixture_options.hpp"
 #include "slalom/workflows/resonance_options.hpp"
 #include "support/catch.hpp"
 #include "support/command_line.hpp"
@@ -57,6 +58,8 @@ TEST_CASE("all experiments of the project can be read", "[workflows][experiment_
     const Json document = parse_commented_json(text_of(entry.path().string()), name);
     if (slalom::is_resonance_document(document)) {
       CHECK_NOTHROW(slalom::read_resonance(document, folder.string()));
+    } else if (slalom::is_mixture_document(document)) {
+      CHECK_NOTHROW(slalom::read_mixture(document, folder.string()));
     } else {
       CHECK_NOTHROW(read_experiment(document, folder.string()));
     }

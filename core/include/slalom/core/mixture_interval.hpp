@@ -39,8 +39,10 @@ struct MixtureInterval {
   std::string message{};  ///< why not
   double kappa = 0.0;     ///< best fit; mean of the posterior for marginal and hmc
   double error = 0.0;     ///< standard deviation; profile: half the 68.27 % interval
-  double lower = 0.0, upper = 0.0;        ///< 68.27 %
-  double lower_95 = 0.0, upper_95 = 0.0;  ///< 95 %
+  double lower = 0.0;     ///< of the 68.27 % interval
+  double upper = 0.0;     ///< of the 68.27 % interval
+  double lower_95 = 0.0;  ///< of the 95 % interval
+  double upper_95 = 0.0;  ///< of the 95 % interval
   /// The smallest nominal probability whose interval holds the truth, where one was given: if the
   /// intervals are right it is uniform in [0, 1].
   std::optional<double> needed{};
