@@ -193,6 +193,7 @@ void make_moments(const Columns& f, const Eigen::Map<const Vector>& q, bool seco
   if (!second) return;
   const Eigen::Index d = f.cols();
   shape.covariance = Matrix::Zero(d, d);
+  if (d == 0) return;  // a known shape; Eigen's product of nothing reads through a null pointer
   Rows centred, weighted;
   for (Eigen::Index begin = 0; begin < f.rows(); begin += index(k_block)) {
     const Eigen::Index n = std::min(index(k_block), f.rows() - begin);
