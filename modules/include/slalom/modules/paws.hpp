@@ -50,7 +50,9 @@ enum class PawsBackground {
 class PawsRatios {
  public:
   /// As they are. \throws Error (usage) for no ratio, or ratios of other parameters
-  PawsRatios(std::vector<ParameterisedRatio> ratios);  // NOLINT(google-explicit-constructor)
+  // Not explicit: plain ratios are what a likelihood takes wherever nothing is to be normalised.
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  PawsRatios(std::vector<ParameterisedRatio> ratios);
   /// The same, written as a list.
   PawsRatios(std::initializer_list<ParameterisedRatio> ratios);
   /// Divided by their means. \param background [m, f] that the ratios were not trained with; the
