@@ -14,6 +14,7 @@ find_package(TBB REQUIRED CONFIG)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(NETTLE REQUIRED IMPORTED_TARGET nettle)
+find_package(simdjson REQUIRED CONFIG)
 find_path(SLALOM_RANDOM123_INCLUDE_DIR Random123/philox.h REQUIRED)
 mark_as_advanced(SLALOM_RANDOM123_INCLUDE_DIR)
 

@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "json_scanner.hpp"
+#include "json_tape.hpp"
 #include "place.hpp"
 #include "slalom/core/error.hpp"
 #include "text.hpp"
@@ -221,16 +221,6 @@ Json parse(std::string_view text, const std::string& source) {
   return builder.take();
 }
 
-// Whether so much of a text is white space, by a look at its beginning, that it is faster to take
-// that out first: the parser reads byte by byte. A large text is not worth the memory of a copy.
-bool worth_packing(std::string_view text) {
-  constexpr std::size_t least = 1 << 10, most = 8 << 20, sample = 1 << 10;
-  if (text.size() < least || text.size() > most) return false;
-  const auto spaces = std::count_if(text.begin(), text.begin() + sample,
-                                    [](char c) { return c == ' ' || c == '\n' || c == '\t'; });
-  return spaces > static_cast<std::ptrdiff_t>(sample / 4);
-}
-
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& source) {
@@ -238,13 +228,9 @@ Json parse_json(std::string_view text, const std::string& source) {
   if (text.substr(0, byte_order_mark.size()) == byte_order_mark) {
     text.remove_prefix(byte_order_mark.size());
   }
-  if (worth_packing(text)) {
-    try {
-      return parse(detail::without_space(text), source);
-    } catch (const Error&) {
-      // The text as it is says where the error is.
-    }
-  }
+  // The slow reader accepts the same documents, has fewer limits, and says where an error is.
+  if (std::optional<Json> document = detail::read_tape(text, max_depth))
+    return *std::move(document);
   return parse(text, source);
 }
 

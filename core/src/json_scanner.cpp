@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "json_scanner.hpp"
 
-#include <algorithm>
 #include <cstdint>
 #include <cstring>
 
@@ -20,11 +19,6 @@ std::size_t end_of_space(std::string_view text, std::size_t at) {
   }
   while (at < text.size() && is_space(text[at])) ++at;
   return at;
-}
-
-/// Characters that tokens end at by themselves.
-bool separates(char c) {
-  return c == ',' || c == ':' || c == '"' || c == '[' || c == ']' || c == '{' || c == '}';
 }
 
 bool ends_scalar(char c) { return is_space(c) || c == ',' || c == ']' || c == '}'; }
@@ -96,35 +90,6 @@ bool JsonScanner::skip_value() {
     if (depth == 0) return true;
   }
   return at_ > begin && depth == 0;
-}
-
-std::string without_space(std::string_view text) {
-  std::string result(text.size(), '\0');
-  char* out = result.data();
-  const char* const begin = out;
-  std::size_t at = 0;
-  while (at < text.size()) {
-    const char c = text[at];
-    if (is_space(c)) {
-      at = end_of_space(text, c == '\n' ? at + 1 : at);
-      // "1 2" is wrong and must stay so.
-      const bool joins =
-          out != begin && at < text.size() && !separates(out[-1]) && !separates(text[at]);
-      if (joins) *out++ = ' ';
-      continue;
-    }
-    if (c != '"') {
-      *out++ = c;
-      ++at;
-      continue;
-    }
-    const std::size_t end = std::min(end_of_string(text, at + 1), text.size());
-    std::memcpy(out, text.data() + at, end - at);
-    out += end - at;
-    at = end;
-  }
-  result.resize(static_cast<std::size_t>(out - begin));
-  return result;
 }
 
 }  // namespace slalom::detail

@@ -34,8 +34,4 @@ class JsonScanner {
   std::size_t at_ = 0;
 };
 
-/// The text without white space that means nothing: it parses faster, into the same document or
-/// into an error as well.
-std::string without_space(std::string_view text);
-
 }  // namespace slalom::detail

@@ -271,7 +271,7 @@ PatchSet parse_patchset_of(const Json& document, const std::string& source) {
 Json parse_part(std::string_view text, std::size_t begin, std::size_t end,
                 const std::string& source) {
   try {
-    return parse_json(detail::without_space(text.substr(begin, end - begin)), source);
+    return parse_json(text.substr(begin, end - begin), source);
   } catch (const Error&) {
     // Once more, behind as many lines and columns of nothing as there are before the part.
     const std::string_view before = text.substr(0, begin);

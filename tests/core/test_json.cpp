@@ -313,8 +313,30 @@ TEST_CASE("errors in a file have its name, line and column", "[core][json]") {
               [&] { slalom::read_json(path); });
 }
 
+TEST_CASE("documents are those of nlohmann's reader, types of numbers included", "[core][json]") {
+  const std::vector<std::string> texts = {
+      "[0, 1, -1, 1.0, -0.0, 1e2, 5e-324, 1e-400, 1.7976931348623157e308]",
+      "[9223372036854775807, 9223372036854775808, -9223372036854775808, 18446744073709551615]",
+      "[18446744073709551616, -9223372036854775809, 123456789012345678901234567890]",
+      R"(["", "\u00e9\ud83d\ude00\n\u0000 tab\t", "ä€😀", {"\"key\"": {}, "": []}])",
+      "[[[]], {}, true, false, null]",
+      "  7\n",
+      "\"text\"",
+      std::string(200, '[') + std::string(200, ']'),
+  };
+  for (const std::string& text : texts) {
+    INFO(text);
+    const Json expected = Json::parse(text), document = parse_json(text);
+    CHECK(document == expected);
+    CHECK(document.dump() == expected.dump());
+    if (!expected.is_array()) continue;
+    for (std::size_t i = 0; i < expected.size(); ++i) {
+      CHECK(document[i].type() == expected[i].type());
+    }
+  }
+}
+
 TEST_CASE("white space changes neither values nor errors", "[core][json]") {
-  // Long enough for the text to be packed before it is parsed.
   Json document = parse_json(awkward);
   for (int i = 0; i < 300; ++i) document["list"].push_back({{"number", i + 0.5}, {"s", " a  b\n"}});
   const std::string text = document.dump(4);

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Any text is read as JSON. What is accepted is also accepted by nlohmann's own reader, which has
-// fewer rules, as the same document; it is the same with white space in front, which makes the
-// reader take all white space out first; and it survives being written and read again. Only
-// slalom::Error may come out of it.
+// fewer rules, as the same document; it is the same with white space in front; and it survives
+// being written and read again. Only slalom::Error may come out of it.
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json.hpp>

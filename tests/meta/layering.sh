@@ -20,6 +20,6 @@ forbid core 'slalom/(modules|workflows|cli)[./]' 'core includes a higher layer'
 forbid core "$torch" 'core includes LibTorch'
 forbid modules 'slalom/(workflows|cli)[./]' 'modules includes a higher layer'
 forbid workflows/src/cli "$torch|slalom/modules[./]" 'slalom::cli must not need LibTorch'
-forbid core/include 'Eigen/|boost/|tbb/|oneapi/|nettle/|Random123/' 'a public header of core shows a private dependency'
+forbid core/include 'Eigen/|boost/|tbb/|oneapi/|nettle/|simdjson|Random123/' 'a public header of core shows a private dependency'
 forbid modules/include 'torch/torch\.h|torch/script\.h' 'a public header includes a LibTorch umbrella (use the narrowest header)'
 exit "$failed"

@@ -31,8 +31,8 @@ packages_for() {
         works "${CXX:-c++}" || echo g++
         works ninja || echo ninja-build
         works pkg-config || echo pkg-config
-        for package in libeigen3-dev nlohmann-json3-dev libboost-dev libtbb-dev nettle-dev \
-                       librandom123-dev libcli11-dev libfmt-dev zlib1g-dev libhdf5-dev; do
+        for package in libeigen3-dev nlohmann-json3-dev libsimdjson-dev libboost-dev libtbb-dev \
+                       nettle-dev librandom123-dev libcli11-dev libfmt-dev zlib1g-dev libhdf5-dev; do
           has_package "$package" || echo "$package"
         done ;;
       test)
