@@ -213,7 +213,7 @@ struct ToyFile::State {
   }
 };
 
-ToyFile::ToyFile(std::filesystem::path path, Mode mode) : state_(std::make_unique<State>()) {
+ToyFile::ToyFile(const std::filesystem::path& path, Mode mode) : state_(std::make_unique<State>()) {
   state_->path = path.string();
   state_->open(mode);
   const std::size_t complete = state_->read(mode == Mode::create ? "" : read_text(path));

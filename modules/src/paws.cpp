@@ -121,6 +121,7 @@ SignalFractionLikelihood PawsLikelihood::State::fraction(const std::vector<doubl
   }
   const auto number = static_cast<double>(sample.ratios.size());
   if (sample.ratios.size() > 1 || !sample.weights.empty()) {
+    w.reserve(sample.ratios.size() * sample.ratios.front().size());
     for (std::size_t k = 0; k < sample.ratios.size(); ++k) {
       for (std::size_t i = 0; i < sample.ratios.front().size(); ++i) {
         w.push_back((sample.weights.empty() ? 1.0 : sample.weights[i]) / number);

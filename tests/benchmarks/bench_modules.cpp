@@ -359,7 +359,7 @@ void register_module_benchmarks() {
     statistical(figure, "4x1", histogram_model(4, 1));
     statistical(figure, "10x5", histogram_model(10, 5));
     const std::filesystem::path agc = data_folder() / "workspaces/agc/agc_34par.json";
-    if (figure != Figure::upper_limit && std::filesystem::exists(agc)) {
+    if (std::filesystem::exists(agc)) {
       statistical(figure, "agc_34par", make_model_spec(parse_workspace(read_json(agc.string()))));
     }
   }

@@ -331,6 +331,11 @@ TEST_CASE("alternative simulations are mixed", "[workflows][verbs_workspace]") {
   CHECK(contains(table.out, "narrowest"));
   // All verbs that build a model have the option.
   CHECK(run({"limit", "-", "--alternatives", alternatives}).code == slalom::exit_success);
+  const Outcome page = run({"report", "-", "--alternatives", alternatives, "-o", "-", "--without",
+                            "distributions", "--no-date"});
+  INFO(page.err);
+  CHECK(contains(page.out, "Mixtures of simulations"));
+  CHECK(contains(page.out, "Narrowest combination"));
   const Outcome expected = run({"inspect", "-", "--alternatives", alternatives, "--json"});
   CHECK(contains(expected.out, "generator_1"));
 

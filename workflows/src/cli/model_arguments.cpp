@@ -356,22 +356,22 @@ void apply_point(const ModelArguments& options, const Json& parameters, ModelSpe
 LoadedModel load_model(Command& command, const ModelArguments& options) {
   std::vector<SampleMixture> mixtures;
   const Json document = load_document(command, options, &mixtures);
+  return load_model(command, options, document, std::move(mixtures));
+}
+
+LoadedModel load_model(Command& command, const ModelArguments& options, const Json& document,
+                       std::vector<SampleMixture> mixtures) {
   if (!mixtures.empty() && options.histosys_code == "code2") {
     throw Error(ErrorKind::usage, "code2 jumps at +-1, where mixtures go on straight",
                 "--histosys-code");
   }
-  LoadedModel loaded = load_model(command, options, document);
-  loaded.mixtures = std::move(mixtures);
-  return loaded;
-}
-
-LoadedModel load_model(Command& command, const ModelArguments& options, const Json& document) {
   const Workspace workspace = checked_workspace(command, document);
   ModelSpec spec = load_spec(command, workspace, model_options(options));
   apply_point(options, read_parameters(command, options), spec);
   const std::string measurement = find_measurement(workspace, options.measurement).name;
   std::vector<double> data = spec.data();
   LoadedModel loaded{measurement, Model(std::move(spec)), std::move(data)};
+  loaded.mixtures = std::move(mixtures);
   make_data(options, loaded);
   return loaded;
 }

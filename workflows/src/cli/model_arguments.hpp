@@ -97,8 +97,9 @@ Json read_parameters(Command& command, const ModelArguments& options);
 void apply_point(const ModelArguments& options, const Json& parameters, ModelSpec& spec);
 /// Reads, builds and compiles, and makes the data. \throws Error
 LoadedModel load_model(Command& command, const ModelArguments& options);
-/// The same from a document that was loaded before. \throws Error
-LoadedModel load_model(Command& command, const ModelArguments& options, const Json& document);
+/// The same from a document that was loaded before, with the mixtures in it. \throws Error
+LoadedModel load_model(Command& command, const ModelArguments& options, const Json& document,
+                       std::vector<SampleMixture> mixtures);
 
 /// Names of all parameters.
 std::vector<std::string> parameter_names(const ModelSpec& spec);

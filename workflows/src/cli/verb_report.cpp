@@ -159,8 +159,9 @@ int run_report(Command& command) {
   }
   const std::string file = command.output.empty() ? k_default_file : command.output;
   check_output(file);
-  const Json document = load_document(command, arguments);
-  const LoadedModel loaded = load_model(command, arguments, document);
+  std::vector<SampleMixture> mixtures;
+  const Json document = load_document(command, arguments, &mixtures);
+  const LoadedModel loaded = load_model(command, arguments, document, std::move(mixtures));
   check_contours(arguments.contours, loaded.spec());
   ReportOptions options;
   options.contours = arguments.contours;

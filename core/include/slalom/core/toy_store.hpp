@@ -56,7 +56,7 @@ class ToyFile : public ToyStore {
   /// Opens a file. With `resume` a file that does not exist is made.
   /// \throws Error (usage) for `create` if the file exists, (json) with file:line for a file that
   ///   is damaged before its last line or holds something else, (io) if another run uses it
-  ToyFile(std::filesystem::path path, Mode mode);
+  ToyFile(const std::filesystem::path& path, Mode mode);
   /// Writes what was not written yet.
   ~ToyFile() override;
 

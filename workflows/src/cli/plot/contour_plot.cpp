@@ -67,6 +67,7 @@ std::string curves(const ContourPlot& plot) {
 
 ContourPlot contour_plot(const ModelSpec& spec, const std::vector<Contour>& contours) {
   std::vector<const Contour*> order;
+  order.reserve(contours.size());
   for (const Contour& contour : contours) order.push_back(&contour);
   std::stable_sort(order.begin(), order.end(),
                    [](const Contour* a, const Contour* b) { return a->level < b->level; });

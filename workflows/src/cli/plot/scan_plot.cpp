@@ -23,6 +23,7 @@ constexpr double k_highest = 12.0;
 
 std::vector<std::vector<double>> rows_of(const std::vector<std::pair<double, double>>& points) {
   std::vector<std::vector<double>> rows;
+  rows.reserve(points.size());
   for (const auto& [x, y] : points) rows.push_back({x, y});
   return rows;
 }

@@ -59,6 +59,8 @@ void collect_fit(Report& report, Fitter& fitter) {
     const bool free = report.spec().parameters[pull.parameter].constraint == ConstraintType::none;
     if (!free) fit.pulls[pull.parameter] = pull;
   }
+  fit.mixtures = mixture_report(fit.loaded.mixtures, fit.loaded.model, fit.loaded.data, fit.result,
+                                fit.covariance, &report.warnings);
 }
 
 /// The profile-likelihood interval of the POI.

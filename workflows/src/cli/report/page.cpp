@@ -731,16 +731,49 @@ std::string fit_sections(const Report& report, const ReportOptions& options,
          breakdown_section(page) + scan_section(page) + limit_section(page);
 }
 
+namespace {
+
+// ---- mixtures of simulations
+
+std::string mixture_text(const MixtureFitReport& mixture) {
+  HtmlTable table("lrl", {mixture.name, "Weight", "Error"});
+  for (const FittedWeight& w : mixture.weights) {
+    const int decimals = w.error > 0.0 ? decimals_for(w.error) : 3;
+    table.row({w.simulation, typeset(fixed_point(w.value, decimals)),
+               w.error > 0.0 ? "± " + fixed_point(w.error, decimals) : ""});
+  }
+  std::vector<std::vector<std::string>> rows{
+      {"Pulls", fmt::format("χ² = {} for {} of freedom, p = {}", brief(mixture.chi2, 3),
+                            count(mixture.degrees, "degree"), brief(mixture.p_value, 3))},
+      {"Narrowest combination",
+       brief(mixture.narrowest, 2) + " of the prior" +
+           (mixture.channel.empty() ? ""
+                                    : fmt::format(", {:.0f} % of it from {}",
+                                                  100.0 * mixture.channel_part, mixture.channel))}};
+  if (!mixture.complete) {
+    rows.push_back({"Weights", "the smallest of many: directions are left out"});
+  }
+  return table.str() + key_table(rows);
+}
+
+std::string mixtures_section(const Page& page) {
+  std::string text;
+  for (const MixtureFitReport& mixture : page.report.fit.mixtures) text += mixture_text(mixture);
+  return html_section("simulations", "Mixtures of simulations", text);
+}
+
+}  // namespace
+
 ReportPage write_report(const Report& report, const ReportOptions& options,
                         const ReportStyle& style, const Provenance& provenance) {
   Pictures pictures;
   const Page page{report, options, style, pictures};
-  std::string sections = result_section(page, "Result") + warnings_section(report.warnings) +
-                         fit_section(page) + goodness_section(page) + model_section(page) +
-                         distributions_section(page) + yields_section(page) +
-                         parameters_section(page) + pulls_section(page) + ranking_section(page) +
-                         breakdown_section(page) + correlation_section(page) + scan_section(page) +
-                         contour_section(page) + limit_section(page);
+  std::string sections =
+      result_section(page, "Result") + warnings_section(report.warnings) + fit_section(page) +
+      goodness_section(page) + model_section(page) + distributions_section(page) +
+      yields_section(page) + parameters_section(page) + mixtures_section(page) +
+      pulls_section(page) + ranking_section(page) + breakdown_section(page) +
+      correlation_section(page) + scan_section(page) + contour_section(page) + limit_section(page);
   sections += provenance_section(provenance, pictures.failure());
   const std::string title = provenance.file + ", " + report.loaded().measurement;
   std::string head = html_element("h1", report.loaded().measurement) +
