@@ -35,14 +35,14 @@ constexpr std::size_t k_most_candidates = 12;
 
 /// Shared parameters with a histosys in a channel.
 std::vector<std::size_t> histosys_parameters(const Engine& engine, const ChannelSpec& channel) {
-  std::vector<std::size_t> result;
+  std::vector<bool> is_there(engine.shared.size(), false);
   for (const SampleSpec& sample : channel.samples) {
-    for (const HistosysTerm& t : sample.histosys) {
-      result.push_back(engine.places[t.parameter].index);
-    }
+    for (const HistosysTerm& t : sample.histosys) is_there[engine.places[t.parameter].index] = true;
   }
-  std::sort(result.begin(), result.end());
-  result.erase(std::unique(result.begin(), result.end()), result.end());
+  std::vector<std::size_t> result;
+  for (std::size_t i = 0; i < is_there.size(); ++i) {
+    if (is_there[i]) result.push_back(i);
+  }
   return result;
 }
 

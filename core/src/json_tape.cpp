@@ -84,10 +84,17 @@ std::optional<Json> read_tape(std::string_view text, std::size_t max_depth) {
   // Memory that is asked for and given back for every text costs as much as reading a small one.
   constexpr std::size_t usual = 1 << 18;
   thread_local dom::parser kept(usual);
-  dom::parser own(text.size() > usual ? text.size() : 0);
-  dom::parser& parser = text.size() > usual ? own : kept;
+  thread_local std::string copy;  // with room behind it, as simdjson wants it
+  const bool large = text.size() > usual;
+  dom::parser own(large ? text.size() : 0);
   dom::element root;
-  if (parser.parse(text.data(), text.size()).get(root) != simdjson::SUCCESS) return std::nullopt;
+  if (!large) {
+    copy.reserve(usual + simdjson::SIMDJSON_PADDING);
+    copy.assign(text);
+  }
+  const auto parsed =
+      large ? own.parse(text.data(), text.size()) : kept.parse(copy.data(), copy.size(), false);
+  if (parsed.get(root) != simdjson::SUCCESS) return std::nullopt;
   std::optional<Json> document(std::in_place);
   if (!TapeReader(max_depth).read(root, *document, 0)) return std::nullopt;
   return document;
