@@ -120,6 +120,25 @@ std::string uncertainties(const Files& files, std::size_t index) {
   return table.str();
 }
 
+/// How far the figure may be trusted: bootstraps of the test events.
+std::string bootstrap_table(const Files& files) {
+  if (!files.result.contains("bootstrap")) return "";
+  const Json& spread = files.result.at("bootstrap");
+  const auto number = [&](const char* key) { return significant(spread.at(key).get<double>()); };
+  HtmlTable table("lrrrr", {fmt::format("σ({}) for {}", files.options.model.poi, mu_text(files, 0)),
+                            "Test events", "Error", "Median", "Central 95 %"});
+  table.row({fmt::format("Bootstraps: {}", spread.at("n").get<std::size_t>()),
+             significant(first_sigma(files.result, "test")),
+             "±" + cli::typeset(brief(spread.at("error").get<double>(), 2)), number("median"),
+             number("low") + " to " + number("high")});
+  return table.str() +
+         html_element("p",
+                      "Poisson bootstraps of the simulated test events, with the stages as they "
+                      "are: what another simulation of the same size would give. Error: their "
+                      "standard deviation.",
+                      "note");
+}
+
 std::string summary_section(const Files& files) {
   const Json& result = files.result;
   if (result.is_null()) return "";
@@ -137,7 +156,7 @@ std::string summary_section(const Files& files) {
   row("Test events", "test", "sum");
   row("Training events", "train", "");
   row("Test events, soft bins", "soft", "");
-  text += table.str();
+  text += table.str() + bootstrap_table(files);
   const double train = first_sigma(result, "train"), test = first_sigma(result, "test");
   text += html_element(
       "p",
@@ -294,6 +313,12 @@ std::string templates_section(const Files& files, cli::Pictures& pictures) {
   }
   if (!files.result.at("thresholds").empty()) {
     rows.push_back({"Thresholds of the cuts", list_of(files.result.at("thresholds"))});
+  }
+  if (files.result.contains("efficiencies")) {
+    for (const auto& item : files.result.at("efficiencies").items()) {
+      rows.push_back(
+          {"Efficiency of the cuts, " + item.key(), significant(item.value().get<double>())});
+    }
   }
   return html_section("templates", "Yields per bin", text + key_table(rows));
 }
