@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/ones_like.h>
 #include <algorithm>
 #include <cmath>
 #include <csignal>
@@ -80,6 +82,17 @@ TEST_CASE("the same seed gives the same weights, another one others", "[workflow
   const NamedTensors first = weights_after(small_experiment());
   CHECK(same(first, weights_after(small_experiment())));
   CHECK_FALSE(same(first, weights_after(with(small_experiment(), {"seed=2"}))));
+}
+
+TEST_CASE("inputs are normalised, or not", "[workflows][experiment]") {
+  Experiment experiment(read_experiment(small_experiment()));
+  const NamedTensors normalised = named_tensors(*experiment.pipeline());
+  const Tensor mean = experiment.data().train.features.mean(0);
+  CHECK(at::allclose(normalised.at("classifier.mean"), mean.to(at::kFloat), 1e-4, 1e-5));
+  Experiment other(read_experiment(with(small_experiment(), {"classifier.normalise=false"})));
+  const NamedTensors raw = named_tensors(*other.pipeline());
+  CHECK(raw.at("classifier.mean").abs().max().item<double>() == 0.0);
+  CHECK(at::equal(raw.at("classifier.scale"), at::ones_like(raw.at("classifier.scale"))));
 }
 
 TEST_CASE("gradients: in two passes, averaged, of a batch", "[workflows][experiment]") {

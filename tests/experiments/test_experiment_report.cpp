@@ -126,7 +126,7 @@ TEST_CASE("the page of folds has the errors of the bootstraps", "[workflows][exp
   REQUIRE(page.error.empty());
   for (const std::string& words :
        {std::string("Bootstraps: 20"), "±" + error, std::string("Central 95 %"),
-        std::string("Efficiency of the cuts, signal"), std::string("Fold 2, validation")}) {
+        std::string("Efficiency of the cuts, signal"), std::string("Fold 2")}) {
     INFO(words);
     const bool of_picture = words.find("Fold") == 0;
     if (!of_picture || has_gnuplot()) CHECK(page.contains(words));

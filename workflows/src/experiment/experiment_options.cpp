@@ -134,6 +134,8 @@ void classifier_fields(Fields& f, ClassifierSource& classifier) {
   f.choice("activation", network.activation, k_activations, "mlp: between layers");
   f.choice("initialisation", network.initialisation, k_initialisations, "mlp: of the weights");
   f.flag("float64", network.float64, "mlp: weights in double precision");
+  f.flag("normalise", classifier.normalise,
+         "mlp: inputs are brought to the mean 0 and the width 1 of the training events");
   f.integer("members", classifier.members, "mlp: members of an ensemble",
             {.low = 1.0, .high = 1000.0});
   f.text("path", classifier.path, "torch_script: file");

@@ -207,8 +207,8 @@ TrainingPlot training_plot(const Files& files) {
     const int colour = static_cast<int>(k);
     const std::string fold = several ? fmt::format("Fold {}", k) : "";
     if (!validation.empty()) {
-      losses.curves.push_back({several ? fold + ", validation" : "Validation, hard bins", colour,
-                               false, thinned(validation, k_points)});
+      losses.curves.push_back(
+          {several ? fold : "Validation, hard bins", colour, false, thinned(validation, k_points)});
     }
     if (!sigma.empty()) sigmas.curves.push_back({fold, colour, false, thinned(sigma, k_points)});
   }
@@ -226,6 +226,9 @@ std::string training_section(const Files& files, cli::Pictures& pictures) {
   const TrainingPlot plot = training_plot(files);
   if (plot.panels.empty()) return "";
   std::string text = pictures.figure("training", [&] { return picture(plot); });
+  if (files.metrics.size() > 1) {
+    text += html_element("p", "Folds: their validation events, with hard bins.", "note");
+  }
   const ExperimentOptions& options = files.options;
   std::vector<std::vector<std::string>> rows;
   if (!files.result.is_null()) {
@@ -233,12 +236,15 @@ std::string training_section(const Files& files, cli::Pictures& pictures) {
     rows.push_back({"Steps", fmt::format("{} of {}{}", files.result.at("steps").get<std::int64_t>(),
                                          options.training.steps, early ? ", stopped early" : "")});
     const auto best = files.result.at("best_step").get<std::int64_t>();
-    rows.push_back({"Smallest validation loss",
-                    best < 0 ? "none"
-                             : fmt::format("at step {} (dotted line){}", best,
-                                           options.training.keep_best
-                                               ? ", whose weights are kept"
-                                               : "; the weights are those of the end")});
+    // Each fold has its own.
+    if (files.metrics.size() == 1) {
+      rows.push_back({"Smallest validation loss",
+                      best < 0 ? "none"
+                               : fmt::format("at step {} (dotted line){}", best,
+                                             options.training.keep_best
+                                                 ? ", whose weights are kept"
+                                                 : "; the weights are those of the end")});
+    }
   }
   rows.push_back({"Batches", fmt::format("{} events", options.training.batch_size)});
   return html_section("training", "Training", text + key_table(rows));

@@ -81,11 +81,11 @@ Classifier make_mlp(const ExperimentOptions& options, const ExperimentData& data
   const Tensor seen = data.train.matrix(features).to(at::kCPU);
   if (options.classifier.type == ClassifierKind::two_networks) {
     TwoNetworks two(network, 0, options.classifier.threshold);
-    two->fit_normalisation(seen);
+    if (options.classifier.normalise) two->fit_normalisation(seen);
     return as_classifier(two.ptr());
   }
   Mlp mlp(network);
-  mlp->fit_normalisation(seen);
+  if (options.classifier.normalise) mlp->fit_normalisation(seen);
   return as_classifier(mlp.ptr());
 }
 

@@ -170,6 +170,7 @@ struct ClassifierSource {
   ClassifierKind type = ClassifierKind::mlp;  ///< what it is
   std::vector<std::string> features = {};     ///< columns it sees; empty: all
   MlpOptions network = {};                    ///< mlp
+  bool normalise = true;                      ///< mlp: inputs to mean 0 and width 1 of the training
   std::int64_t members = 1;                   ///< mlp: an ensemble of so many
   std::string path = {};                      ///< torch_script: file
   std::string column = {};                    ///< column: the score
