@@ -7,6 +7,7 @@
 #include <string>
 
 #include "slalom/core/json.hpp"
+#include "slalom/core/random.hpp"
 
 namespace slalom::test {
 
@@ -26,6 +27,29 @@ inline Json small_experiment(std::int64_t steps = 12) {
                      R"(, "batch_size": 200, "validate_every": 4, "checkpoint_every": 3,
                  "keep_best": true}
   })");
+}
+
+/// A CSV file of 300 signal and 600 background events in x and y.
+inline std::string labelled_rows() {
+  std::string text = "x,y,process\n";
+  RandomStream random(3, 0);
+  for (int i = 0; i < 900; ++i) {
+    const bool signal = i % 3 == 0;
+    text += std::to_string(random.normal() + (signal ? 1.0 : 0.0)) + "," +
+            std::to_string(random.normal()) + "," + (signal ? "signal" : "background") + "\n";
+  }
+  return text;
+}
+
+/// Three folds of these, with bootstraps. \param file that has labelled_rows()
+inline Json small_folds(const std::string& file) {
+  Json document = small_experiment(6);
+  document["data"] = {{"files", Json::array({{{"path", file}, {"process_column", "process"}}})},
+                      {"folds", 3}};
+  document["nuisances"][0] = {
+      {"name", "tilt"}, {"effect", "shift"}, {"columns", {"y"}}, {"amount", 0.3}};
+  document["evaluation"] = {{"bootstrap", 20}};
+  return document;
 }
 
 /// The rotated blobs, with their angle to learn about.

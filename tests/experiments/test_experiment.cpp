@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/ones_like.h>
+#include <algorithm>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -17,6 +20,7 @@
 #include "slalom/workflows/experiment.hpp"
 #include "support/catch.hpp"
 #include "support/command_line.hpp"
+#include "support/data.hpp"
 #include "support/fails.hpp"
 
 using namespace slalom;
@@ -78,6 +82,17 @@ TEST_CASE("the same seed gives the same weights, another one others", "[workflow
   const NamedTensors first = weights_after(small_experiment());
   CHECK(same(first, weights_after(small_experiment())));
   CHECK_FALSE(same(first, weights_after(with(small_experiment(), {"seed=2"}))));
+}
+
+TEST_CASE("inputs are normalised, or not", "[workflows][experiment]") {
+  Experiment experiment(read_experiment(small_experiment()));
+  const NamedTensors normalised = named_tensors(*experiment.pipeline());
+  const Tensor mean = experiment.data().train.features.mean(0);
+  CHECK(at::allclose(normalised.at("classifier.mean"), mean.to(at::kFloat), 1e-4, 1e-5));
+  Experiment other(read_experiment(with(small_experiment(), {"classifier.normalise=false"})));
+  const NamedTensors raw = named_tensors(*other.pipeline());
+  CHECK(raw.at("classifier.mean").abs().max().item<double>() == 0.0);
+  CHECK(at::equal(raw.at("classifier.scale"), at::ones_like(raw.at("classifier.scale"))));
 }
 
 TEST_CASE("gradients: in two passes, averaged, of a batch", "[workflows][experiment]") {
@@ -340,23 +355,156 @@ TEST_CASE("a workspace of one's own is the rest of the likelihood", "[workflows]
   CHECK(result.test.sigma.front() < alone.run().test.sigma.front());
 }
 
+TEST_CASE("a patch adds the channel that is trained", "[workflows][experiment]") {
+  const TemporaryFolder folder;
+  const std::vector<double> ones(4, 1.0);
+  const Json channel = Json::parse(R"({"name": "network", "samples": [
+    {"name": "background", "data": [1, 1, 1, 1], "modifiers": [
+      {"name": "scale", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}},
+      {"name": "shift", "type": "histosys", "data": {"hi_data": [1, 1, 1, 1], "lo_data": [1, 1, 1, 1]}}]},
+    {"name": "signal", "data": [1, 1, 1, 1], "modifiers": [
+      {"name": "mu", "type": "normfactor", "data": null}]}]})");
+  Json patched = Json::parse(small_workspace());
+  const Json operations{{{"op", "add"}, {"path", "/channels/-"}, {"value", channel}},
+                        {{"op", "add"},
+                         {"path", "/observations/-"},
+                         {"value", {{"name", "network"}, {"data", ones}}}}};
+  Json document = small_experiment(3);
+  document["model"] = {{"workspace", folder.file("w.json", small_workspace())},
+                       {"patches", {folder.file("p.json", operations.dump())}},
+                       {"channel", "network"}};
+  Experiment by_patch(read_experiment(document));
+  const double sigma = by_patch.run().test.sigma.front();
+  patched["channels"].push_back(channel);
+  patched["observations"].push_back({{"name", "network"}, {"data", ones}});
+  Json whole = document;
+  whole["model"] = {{"workspace", folder.file("all.json", patched.dump())}, {"channel", "network"}};
+  Experiment at_once(read_experiment(whole));
+  CHECK(at_once.run().test.sigma.front() == sigma);
+  CHECK(to_json(at_once.workspace()) == to_json(by_patch.workspace()));
+  // The directory of a run names both files, and goes on from there.
+  const std::string place = folder.path("run");
+  REQUIRE(run_in_directory(read_experiment(document), place).has_value());
+  CHECK(experiment_of(place).model.patches == by_patch.options().model.patches);
+
+  document["model"]["patches"] = {
+      folder.file("bad.json", R"([{"op": "remove", "path": "/channels/7"}])")};
+  check_fails(ErrorKind::patch, folder.path("bad.json") + "#/0", "/channels/7",
+              [&] { Experiment experiment(read_experiment(document)); });
+  document["model"]["patches"] = {folder.path("nowhere.json")};
+  check_fails(ErrorKind::io, folder.path("nowhere.json"), "",
+              [&] { Experiment experiment(read_experiment(document)); });
+}
+
+TEST_CASE("efficiencies of cuts are held by a penalty", "[workflows][experiment]") {
+  // Expected numbers: the smallest loss with exact densities, by quadrature, and what the hard cut
+  // keeps there.
+  const auto efficiency_after = [](const std::string& loss, const std::string& gradient) {
+    Json document = Json::parse(R"({
+      "data": {"problem": "cuts", "train": 4000, "validation": 4000, "test": 100000},
+      "classifier": {"type": "column", "column": "x", "trainable": false},
+      "selection": {"cuts": [{"column": "x", "threshold": 43, "slope": 1}]},
+      "summary": {"axes": [{"edges": [-1000, 1000], "bandwidth": 0}], "columns": ["x"]},
+      "optimizer": {"learning_rate": {"shape": "cosine", "start": 0.3, "end": 0}},
+      "training": {"steps": 150, "batch_size": 8000, "averaging_rate": 0.5, "validate_every": 0},
+      "evaluation": {"fit": false}
+    })");
+    document["loss"] = Json::parse(loss);
+    document["training"]["gradient"] = gradient;
+    Experiment experiment(read_experiment(document));
+    const ExperimentResult result = experiment.run();
+    REQUIRE(result.efficiencies.size() == 2);
+    REQUIRE(result.samples == std::vector<std::string>{"background", "signal"});
+    const double total = result.yields[1][0] / 300.0;
+    CHECK(result.efficiencies[1] == Approx(total).epsilon(1e-12));
+    const Json document_of = Json::parse(result_document(experiment.options(), result).dump());
+    CHECK(document_of["efficiencies"]["signal"] == result.efficiencies[1]);
+    return result.efficiencies;
+  };
+  const std::string free = R"([{"term": "minus_z"}])";
+  const double signal = efficiency_after(free, "batch")[1];
+  CHECK_THAT(signal, Catch::Matchers::WithinAbs(0.857, 0.03));
+  const std::string least =
+      R"([{"term": "minus_z"}, {"term": "efficiency", "bound": "at_least", "target": 0.95,
+          "width": 0.05}])";
+  for (const char* gradient : {"batch", "averaged", "two_pass"}) {
+    INFO(gradient);
+    CHECK_THAT(efficiency_after(least, gradient)[1], Catch::Matchers::WithinAbs(0.9547, 0.006));
+  }
+  // What is fulfilled already changes nothing.
+  const std::string idle =
+      R"([{"term": "minus_z"}, {"term": "efficiency", "bound": "at_least", "target": 0.5}])";
+  CHECK(efficiency_after(idle, "batch")[1] == signal);
+  const std::string most = R"([{"term": "minus_z"}, {"term": "efficiency", "process": "background",
+      "bound": "at_most", "target": 0.15, "width": 0.05}])";
+  CHECK_THAT(efficiency_after(most, "batch")[0], Catch::Matchers::WithinAbs(0.1616, 0.006));
+  const std::string equal =
+      R"([{"term": "efficiency", "bound": "equal", "target": 0.6, "process": "signal"}])";
+  CHECK_THAT(efficiency_after(equal, "batch")[1], Catch::Matchers::WithinAbs(0.606, 0.02));
+}
+
+TEST_CASE("a trained channel beside a published workspace", "[workflows][experiment]") {
+  // workflows/examples/heavy_higgs, with few steps and folds.
+  SLALOM_REQUIRE_DATA("workspaces/agc/agc_34par.json");
+  SLALOM_REQUIRE_DATA("uci_higgs/uci_higgs_10984.csv.gz");
+  const auto example = std::filesystem::path(SLALOM_SOURCE_DIR) / "workflows/examples/heavy_higgs";
+  const std::string published = data_path("workspaces/agc/agc_34par.json").string();
+  Json document =
+      parse_commented_json(text_of((example / "heavy_higgs.json").string()), "heavy_higgs");
+  document["data"]["files"][0]["path"] = data_path("uci_higgs/uci_higgs_10984.csv.gz").string();
+  document["data"]["folds"] = 0;
+  document["data"]["split"] = {0.4, 0.2, 0.4};
+  document["model"]["workspace"] = published;
+  document["evaluation"] = {{"bootstrap", 0}};
+  document = with(document, {"training.steps=46", "loss.0.until=40", "loss.1.from=40",
+                             "loss.2.from=40", "optimizer.phases.0.from=40"});
+  Experiment experiment(read_experiment(document, example.string()));
+  const ExperimentResult together = experiment.run();
+  // The other channels are those that were published, to the last number.
+  const Json before = read_json(published), after = to_json(experiment.workspace());
+  REQUIRE(after["channels"].size() == 3);
+  const Json frame = to_json(parse_workspace(before));
+  for (std::size_t c = 0; c < 2; ++c) {
+    CHECK(after["channels"][c] == frame["channels"][c]);
+    CHECK(after["observations"][c] == frame["observations"][c]);
+  }
+  CHECK(after["measurements"][0] == frame["measurements"][0]);
+  // The trained one has their parameters and the yields that are assumed.
+  const Json& search = after["channels"][2];
+  CHECK(search["name"] == "search");
+  REQUIRE(together.samples == std::vector<std::string>{"heavy Higgs", "ttbar"});
+  for (std::size_t k = 0; k < 2; ++k) {
+    const double kept = together.efficiencies[k];
+    CHECK(kept > 0.95);  // of the cuts just above the file's thresholds
+    CHECK(kept < 1.0);
+    double sum = 0.0;
+    for (const double yield : together.yields[k]) sum += yield;
+    CHECK(sum == Approx(kept * (k == 0 ? 100.0 : 2000.0)).epsilon(1e-9));
+    CHECK(search["samples"][k]["data"][0] == Approx(together.yields[k][0]).epsilon(1e-12));
+  }
+  ModelOptions measurement;
+  measurement.measurement = "search";
+  const ModelSpec spec = make_model_spec(experiment.workspace(), measurement),
+                  own = make_model_spec(parse_workspace(before));
+  // Beside those of the publication: mu, and one factor for the statistics of each bin.
+  CHECK(spec.parameters.size() == own.parameters.size() + 1 + together.yields[0].size());
+  // Both channels of the publication together constrain scale and normalisation.
+  document["model"]["patches"].push_back("alone.patch.json");
+  Experiment alone(read_experiment(document, example.string()));
+  const ExperimentResult result = alone.run();
+  REQUIRE(alone.workspace().channels.size() == 1);
+  CHECK(together.test.sigma.front() < 0.9 * result.test.sigma.front());
+  REQUIRE(together.nuisances.size() == 1);
+  CHECK(together.nuisances[0].constraint < 0.8 * result.nuisances[0].constraint);
+}
+
 TEST_CASE("cross-fitting: every event is tested once, by a training that has not seen it",
           "[workflows][experiment]") {
   const TemporaryFolder folder;
-  std::string text = "x,y,process\n";
-  RandomStream random(3, 0);
-  for (int i = 0; i < 900; ++i) {
-    const bool signal = i % 3 == 0;
-    text += std::to_string(random.normal() + (signal ? 1.0 : 0.0)) + "," +
-            std::to_string(random.normal()) + "," + (signal ? "signal" : "background") + "\n";
-  }
-  Json document = small_experiment(6);
-  document["data"] = {
-      {"files",
-       Json::array({{{"path", folder.file("e.csv", text)}, {"process_column", "process"}}})},
-      {"folds", 3}};
-  document["nuisances"][0] = {
-      {"name", "tilt"}, {"effect", "shift"}, {"columns", {"y"}}, {"amount", 0.3}};
+  Json document = small_folds(folder.file("e.csv", labelled_rows()));
+  // As many simulated events as are expected: were bootstraps to square their numbers of copies,
+  // the uncertainty would grow by a fifth.
+  document["model"] = {{"mc_statistics", true}};
   document["learning"] = {{"parameters", Json::array({{{"name", "tilt"}}})}};
   document["evaluation"] = {{"bootstrap", 20}, {"auc", {0, 1}}, {"at", {0, 1}}};
   const auto result = run_in_directory(read_experiment(document), folder.path("folds"));
@@ -371,6 +519,20 @@ TEST_CASE("cross-fitting: every event is tested once, by a training that has not
   double mean = 0.0;
   for (const double sigma : result->bootstrap_sigma) mean += sigma / 20.0;
   CHECK(mean == Approx(result->test.sigma.front()).epsilon(0.1));
+  double squares = 0.0;
+  for (const double sigma : result->bootstrap_sigma) squares += (sigma - mean) * (sigma - mean);
+  const Json bootstrap = read_json(folder.path("folds/result.json"))["bootstrap"];
+  CHECK(bootstrap["n"] == 20);
+  CHECK_THAT(bootstrap["error"].get<double>(),
+             Catch::Matchers::WithinRel(std::sqrt(squares / 19.0), 1e-12));
+  std::vector<double> sorted = result->bootstrap_sigma;
+  std::sort(sorted.begin(), sorted.end());
+  // 2.5 % of 19 steps from the first: between the first two.
+  CHECK_THAT(bootstrap["low"].get<double>(),
+             Catch::Matchers::WithinRel(0.525 * sorted[0] + 0.475 * sorted[1], 1e-12));
+  CHECK_THAT(bootstrap["median"].get<double>(),
+             Catch::Matchers::WithinRel(0.5 * (sorted[9] + sorted[10]), 1e-12));
+  CHECK(bootstrap["high"].get<double>() <= sorted[19]);
   // Of moved events as well: sums over folds, and mean areas.
   REQUIRE(result->at.size() == 2);
   CHECK(result->at[0].sigma == Approx(result->test.sigma.front()).epsilon(1e-9));

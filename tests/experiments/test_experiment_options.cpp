@@ -233,7 +233,18 @@ TEST_CASE("bad experiments: one clear message with its place", "[workflows][expe
   fails({"summary.type=linear", "summary.bins=1", "loss=[{}]"}, "/summary/bins", "at least 2");
   fails({"summary.type=linear", "loss=[{\"term\": \"log_cls\"}]"}, "/loss/0/term", "log_sigma");
   fails({"model.workspace=/nowhere.json"}, "/nowhere.json", "", ErrorKind::io);
+  fails({"model.patches=[\"p.json\"]"}, "/model/patches", "no workspace");
   fails({"evaluation.mu=[]"}, "/evaluation/mu", "at least one");
+  // Efficiencies.
+  fails({"loss=[{\"term\": \"efficiency\"}]"}, "/loss/0/term", "there are no cuts");
+  const std::string cut = "selection.cuts=[{\"column\": \"x1\"}]";
+  fails({cut, "loss=[{\"term\": \"efficiency\", \"process\": \"sginal\"}]"}, "/loss/0/process",
+        "did you mean 'signal'");
+  fails({cut, "loss=[{\"term\": \"efficiency\", \"target\": 0}]"}, "/loss/0/target", "> 0");
+  fails({cut, "loss=[{\"term\": \"efficiency\", \"target\": 1.2}]"}, "/loss/0/target", "<= 1");
+  fails({cut, "loss=[{\"term\": \"efficiency\", \"width\": 0}]"}, "/loss/0/width", "> 0");
+  fails({cut, "loss=[{\"term\": \"efficiency\", \"bound\": \"least\"}]"}, "/loss/0/bound",
+        "at_least");
 }
 
 TEST_CASE("bad files: one clear message with its place", "[workflows][experiment_options]") {
@@ -277,4 +288,57 @@ TEST_CASE("bad files: one clear message with its place", "[workflows][experiment
   const auto error = error_of([&] { Experiment experiment(read_experiment(document(one))); });
   REQUIRE(error.has_value());
   CHECK(error->message().find("no positive sum of weights") != std::string::npos);
+}
+
+TEST_CASE("a file of several processes: names and yields", "[workflows][experiment_options]") {
+  const TemporaryFolder folder;
+  std::string rows = "x,w,label\n";
+  for (int i = 0; i < 60; ++i) {
+    rows += std::to_string(0.1 * i) + "," + std::to_string(1 + i % 2) + "," +
+            std::to_string(i % 3 == 0 ? 1 : 0) + "\n";
+  }
+  const std::string path = folder.file("e.csv", rows);
+  const auto document = [&](const std::string& processes) {
+    return Json::parse(R"({"data": {"files": [{"path": ")" + path +
+                       R"(", "process_column": "label", "weight_column": "w", "processes": )" +
+                       processes + R"(}], "signal": "new physics"},
+      "classifier": {"hidden": [4]}, "training": {"steps": 2}})");
+  };
+  const auto total = [](const EventBatch& events, const char* process) {
+    return events.of_process(process).weights.sum().item<double>();
+  };
+  const std::string both =
+      R"([{"value": "1", "name": "new physics", "yield": 5}, {"value": "0", "name": "ttbar"}])";
+  const ExperimentOptions options = read_experiment(document(both));
+  REQUIRE(options.data.files[0].processes.size() == 2);
+  const Json again = Json::parse(experiment_document(options).dump());
+  CHECK(experiment_document(read_experiment(again)) == experiment_document(options));
+  const Experiment experiment(options);
+  CHECK(experiment.data().processes == std::vector<std::string>{"new physics", "ttbar"});
+  for (const EventBatch* events :
+       {&experiment.data().train, &experiment.data().validation, &experiment.data().test}) {
+    CHECK_THAT(total(*events, "new physics"), Catch::Matchers::WithinRel(5.0, 1e-12));
+    CHECK_THAT(total(*events, "ttbar"), Catch::Matchers::WithinRel(60.0, 1e-12));  // as they are
+  }
+
+  const auto fails = [&](const std::string& processes, const std::string& where,
+                         const std::string& fragment, ErrorKind kind = ErrorKind::usage) {
+    INFO(processes);
+    check_fails(kind, where, fragment,
+                [&] { Experiment other(read_experiment(document(processes))); });
+  };
+  const std::string at = "/data/files/0/processes/";
+  fails(R"([{"value": "1"}])", at + "0/name", "needs a name");
+  fails(R"([{"name": "1"}, {"name": "1"}])", at + "1/name", "already");
+  fails(R"([{"name": "a", "value": "0"}, {"name": "b", "value": "0"}])", at + "1/value", "already");
+  fails(R"([{"name": "new physics", "value": "1"}])", path + ":3", "'0' (expected: 1",
+        ErrorKind::io);
+  fails(R"([{"name": "new physics", "value": "1"}, {"name": "b", "value": "0"}, {"name": "c"}])",
+        at + "2", "no events");
+  fails(R"([{"name": "new physics", "value": "1", "yield": -1}])", at + "0/yield", ">= 0");
+  Json without = document(both);
+  without["data"]["files"][0]["process_column"] = "";
+  without["data"]["files"][0]["process"] = "ttbar";
+  check_fails(ErrorKind::usage, "/data/files/0/processes", "process_column",
+              [&] { read_experiment(without); });
 }

@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <vector>
 
+#include "cli/text.hpp"
 #include "experiment/report.hpp"
 #include "experiment/templates_plot.hpp"
 #include "experiments/experiments.hpp"
@@ -104,6 +105,37 @@ TEST_CASE("the page of a network that knows its nuisance parameter",
     INFO(name);
     CHECK(read_xml(text_of(place + "/plots/" + name + ".svg")).elements.contains("svg"));
   }
+}
+
+TEST_CASE("the page of folds has the errors of the bootstraps", "[workflows][experiment_report]") {
+  const TemporaryFolder folder;
+  const std::string place = folder.path("run");
+  Json document = small_folds(folder.file("e.csv", labelled_rows()));
+  document["selection"] = {
+      {"cuts", Json::array({{{"column", "y"}, {"threshold", -3.0}, {"learnable", false}}})}};
+  folder.file("folds.json", document.dump());
+  REQUIRE(shell(folder, "run folds.json -d run") == 0);
+  const Json result = read_json(place + "/result.json");
+  const auto error = cli::brief(result["bootstrap"]["error"].get<double>(), 2);
+  const std::string said = text_of(folder.path("stdout"));
+  CHECK(said.find("20 bootstraps of the test events: sigma(1) +- " + error) != std::string::npos);
+  CHECK(said.find("95 % in [" + cli::brief(result["bootstrap"]["low"].get<double>(), 4)) !=
+        std::string::npos);
+  const Xml page = read_xml(text_of(place + "/report.html"));
+  INFO(page.error);
+  REQUIRE(page.error.empty());
+  for (const std::string& words :
+       {std::string("Bootstraps: 20"), "±" + error, std::string("Central 95 %"),
+        std::string("Efficiency of the cuts, signal"), std::string("Fold 2")}) {
+    INFO(words);
+    const bool of_picture = words.find("Fold") == 0;
+    if (!of_picture || has_gnuplot()) CHECK(page.contains(words));
+  }
+  // Without bootstraps there is nothing to say.
+  document["evaluation"] = {{"bootstrap", 0}};
+  REQUIRE(run_in_directory(read_experiment(document), folder.path("none")).has_value());
+  write_experiment_report(folder.path("none"));
+  CHECK_FALSE(read_xml(text_of(folder.path("none/report.html"))).contains("Bootstraps"));
 }
 
 TEST_CASE("a page of a run that has not ended", "[workflows][experiment_report]") {

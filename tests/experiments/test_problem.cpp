@@ -95,11 +95,20 @@ double log_pivot(std::size_t process, const double* x, const double* theta) {
   return log_gauss(x[0], 0.0, 1.0) + log_gauss(x[1], -0.5 * x[0], std::sqrt(0.75));
 }
 
+/// An exponential of mean 1, smeared.
+double log_exponential_cut(std::size_t process, const double* x, const double*) {
+  if (process == k_signal) return log_gauss(x[0], 2.0, 0.5);
+  constexpr double k_width = 0.1;
+  return -x[0] + 0.5 * k_width * k_width +
+         std::log(slalom::normal_cdf((x[0] - k_width * k_width) / k_width));
+}
+
 LogDensity density_of(const std::string& name) {
   static const std::map<std::string, LogDensity> all = {
-      {"inferno", log_inferno}, {"blobs", log_blobs}, {"wunsch", log_wunsch},
-      {"joint", log_joint},     {"cuts", log_cuts},   {"gaussian", log_gaussian},
-      {"pivot", log_pivot}};
+      {"inferno", log_inferno}, {"blobs", log_blobs},
+      {"wunsch", log_wunsch},   {"joint", log_joint},
+      {"cuts", log_cuts},       {"gaussian", log_gaussian},
+      {"pivot", log_pivot},     {"exponential_cut", log_exponential_cut}};
   return all.at(name);
 }
 
@@ -233,7 +242,8 @@ Tensor at_theta(double theta) { return tensor({theta}); }
 
 TEST_CASE("problems know their names", "[experiments][problem]") {
   CHECK(slalom::problem_names() == std::vector<std::string>{"inferno", "blobs", "wunsch", "joint",
-                                                            "cuts", "gaussian", "pivot"});
+                                                            "cuts", "gaussian", "pivot",
+                                                            "exponential_cut"});
   for (const std::string& name : slalom::problem_names()) CHECK(make_problem(name).name == name);
   check_fails(ErrorKind::usage, "infrno", "did you mean 'inferno'?",
               [] { return make_problem("infrno"); });
@@ -243,9 +253,10 @@ TEST_CASE("problems know their names", "[experiments][problem]") {
 
 TEST_CASE("events carry yields, labels and processes", "[experiments][problem]") {
   const std::map<std::string, std::pair<double, double>> yields = {
-      {"inferno", {1000, 50}}, {"blobs", {100, 20}},  {"wunsch", {1000, 50}},
-      {"joint", {1000, 60}},   {"cuts", {8000, 300}}, {"gaussian", {50000, 500}},
-      {"pivot", {1000, 1000}}};
+      {"inferno", {1000, 50}}, {"blobs", {100, 20}},
+      {"wunsch", {1000, 50}},  {"joint", {1000, 60}},
+      {"cuts", {8000, 300}},   {"gaussian", {50000, 500}},
+      {"pivot", {1000, 1000}}, {"exponential_cut", {1000, 100}}};
   for (const std::string& name : slalom::problem_names()) {
     CAPTURE(name);
     const Problem problem = make_problem(name);
@@ -316,6 +327,12 @@ TEST_CASE("moments are those of the definitions", "[experiments][problem]") {
   }
   check_moments(column(cuts, "background", "x"), 40.0, 10.0);
   check_moments(column(cuts, "signal", "x"), 50.0, 5.0);
+  const Problem falling = make_problem("exponential_cut");
+  check_moments(column(falling, "signal", "x"), 2.0, 0.5);
+  const Vector background = column(falling, "background", "x");
+  CHECK_THAT(mean(background), WithinAbs(1.0, 5.0 * std::sqrt(1.01 / 200000.0)));
+  // The fourth moment of an exponential about its mean is 9: the variance scatters by sqrt(8 / n).
+  CHECK_THAT(covariance(background, background), WithinAbs(1.01, 5.0 * std::sqrt(8.1 / 200000.0)));
   for (const char* name : {"x", "y"}) {
     check_moments(column(gaussian, "background", name), -std::sqrt(0.5), 0.7);
     check_moments(column(gaussian, "signal", name), std::sqrt(0.5), 0.7);
@@ -746,4 +763,48 @@ TEST_CASE("the significance of the cut", "[experiments][problem]") {
     CHECK_THAT(significance(kept("signal"), kept("background")), WithinRel(exact, 0.005));
     CHECK(exact < 4.997716);
   }
+}
+
+TEST_CASE("the significance of the cut on a falling background", "[experiments][problem]") {
+  const Problem problem = make_problem("exponential_cut");
+  const auto significance = [](double s, double b) {
+    return std::sqrt(2.0 * ((s + b) * std::log1p(s / b) - s));
+  };
+  // Exact densities on a fine grid; what is kept is a sum of weights.
+  const LogDensity density = density_of("exponential_cut");
+  constexpr int k_points = 40000;
+  constexpr double k_low = -1.0, k_high = 30.0;
+  const auto integral = [&](std::size_t process, const std::function<double(double)>& weight) {
+    const double width = (k_high - k_low) / k_points;
+    double sum = 0.0;
+    for (int i = 0; i < k_points; ++i) {
+      const double x = k_low + (i + 0.5) * width;
+      sum += width * weight(x) * std::exp(density(process, &x, nullptr));
+    }
+    return problem.processes[process].yield * sum;
+  };
+  const auto exact = [&](const std::function<double(double)>& weight) {
+    return significance(integral(k_signal, weight), integral(k_background, weight));
+  };
+  const auto hard = [](double c) { return [c](double x) { return x >= c ? 1.0 : 0.0; }; };
+  const auto soft = [](double c) {
+    return [c](double x) { return 1.0 / (1.0 + std::exp(2.7 * (c - x))); };
+  };
+  CHECK_THAT(exact([](double) { return 1.0; }), WithinAbs(3.1117, 5e-5));
+  CHECK_THAT(exact(hard(1.4277)), WithinAbs(5.3309, 5e-4));  // a grid's edge is off by half a cell
+  CHECK_THAT(exact(soft(1.3449)), WithinAbs(4.2878, 5e-5));
+  for (const double step : {-0.1, 0.1}) {
+    CHECK(exact(hard(1.4277 + step)) < exact(hard(1.4277)));
+    CHECK(exact(soft(1.3449 + step)) < exact(soft(1.3449)));
+  }
+  // The events, against the densities; the soft optimum costs little with a hard cut.
+  const EventBatch events = problem.events(1000000, 1);
+  for (const double c : {1.0, 1.3449, 1.4277, 2.0}) {
+    const auto kept = [&](const char* process) {
+      const EventBatch part = events.of_process(process);
+      return (part.weights * (part.column("x") >= c).to(at::kDouble)).sum().item<double>();
+    };
+    CHECK_THAT(significance(kept("signal"), kept("background")), WithinRel(exact(hard(c)), 0.005));
+  }
+  CHECK_THAT(exact(hard(1.3449)), WithinAbs(5.3091, 5e-4));
 }

@@ -218,6 +218,62 @@ TEST_CASE("medians and spreads over seeds", "[workflows][study]") {
   CHECK(table["variants"][1]["runs"][0]["state"] == "waiting");
 }
 
+TEST_CASE("bootstraps of a study, and their ratio to the first variant", "[workflows][study]") {
+  const TemporaryFolder folder;
+  Json document = small_study();
+  document["seeds"] = {1, 2};
+  document["figures"] = {"/test/sigma/0"};
+  document["variants"].push_back({{"name", "other"}});
+  const StudyOptions options = read_study(document);
+  const auto result = [&](const std::string& run, double sigma, const Json& bootstraps,
+                          const std::string& data) {
+    fs::create_directories(folder.path(run));
+    Json text{{"test", {{"sigma", {sigma}}}}};
+    if (!bootstraps.is_null()) text["bootstrap_sigma"] = bootstraps;
+    folder.file(run + "/result.json", text.dump());
+    folder.file(run + "/experiment.json", Json{{"data", {{"problem", data}}}}.dump());
+  };
+  result("bins/seed-1", 2.0, {1.0, 2.0, 3.0}, "a");
+  result("fast/seed-1", 1.0, {0.5, 1.5, 1.2}, "a");
+  result("other/seed-1", 1.0, {0.5, 1.5, 1.2}, "b");  // of other events: not the same bootstraps
+  result("bins/seed-2", 2.0, nullptr, "a");
+  result("fast/seed-2", 1.0, {0.5, 1.5}, "a");  // there is nothing to compare it with
+  const std::vector<StudyRun> runs = study_runs(options, folder.path(""));
+  const StudyComparison comparison = compare_runs(options, runs, folder.path(""));
+  REQUIRE(comparison.bootstraps.size() == 4);
+  const BootstrapSummary& bins = comparison.bootstraps[0];
+  CHECK(bins.n == 3);
+  CHECK(bins.sigma == 2.0);
+  CHECK(bins.error == Approx(1.0));
+  CHECK(bins.low == Approx(1.05));
+  CHECK(bins.high == Approx(2.95));
+  CHECK_FALSE(bins.ratio.has_value());
+  const BootstrapSummary& fast = comparison.bootstraps[1];
+  CHECK(fast.variant == 1);
+  CHECK(fast.seed == 1);
+  CHECK(fast.ratio == 0.5);
+  CHECK(*fast.ratio_low == Approx(0.4 + 0.05 * 0.1));  // of 0.5, 0.75 and 0.4
+  CHECK(*fast.ratio_high == Approx(0.75 - 0.05 * 0.25));
+  CHECK(comparison.bootstraps[2].seed == 2);
+  CHECK_FALSE(comparison.bootstraps[2].ratio.has_value());
+  CHECK_FALSE(comparison.bootstraps[3].ratio.has_value());
+  const auto table = comparison_document(options, runs, comparison);
+  CHECK(table["variants"][1]["runs"][0]["bootstrap"]["ratio"] == 0.5);
+  CHECK_FALSE(table["variants"][0]["runs"][1].contains("bootstrap"));
+  const std::string text = comparison_text(options, comparison);
+  for (const char* words : {"ratio to bins", "0.405 to 0.7375", "1.05 to 2.95"}) {
+    INFO(text);
+    CHECK(text.find(words) != std::string::npos);
+  }
+  write_study_results(options, runs, folder.path(""));
+  const Xml page = read_xml(text_of(folder.path("report.html")));
+  INFO(page.error);
+  REQUIRE(page.error.empty());
+  CHECK(page.ids.contains("bootstraps"));
+  CHECK(page.contains("Ratio to bins"));
+  CHECK(page.contains("0.405 to 0.7375"));
+}
+
 TEST_CASE("a study runs every variant with every seed", "[workflows][study]") {
   const StudyFolder folder;
   const std::string place = folder.path("out");

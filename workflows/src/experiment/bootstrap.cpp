@@ -2,6 +2,8 @@
 #include "experiment/bootstrap.hpp"
 
 #include <ATen/ops/empty.h>
+#include <algorithm>
+#include <cmath>
 
 #include "slalom/core/random.hpp"
 
@@ -19,6 +21,23 @@ Tensor bootstrap_counts(const Tensor& ids, std::uint64_t seed, std::int64_t boot
     count[i] = stream.poisson(1.0);
   }
   return counts;
+}
+
+BootstrapSpread spread_of(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const auto quantile = [&](double share) {
+    const double place = share * static_cast<double>(values.size() - 1);
+    const auto below = static_cast<std::size_t>(place);
+    const std::size_t above = std::min(below + 1, values.size() - 1);
+    return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
+  };
+  BootstrapSpread result{values.size(), quantile(0.5), 0.0, quantile(0.025), quantile(0.975)};
+  if (values.size() < 2) return result;
+  double mean = 0.0, squares = 0.0;
+  for (const double value : values) mean += value / static_cast<double>(values.size());
+  for (const double value : values) squares += (value - mean) * (value - mean);
+  result.error = std::sqrt(squares / static_cast<double>(values.size() - 1));
+  return result;
 }
 
 }  // namespace slalom::experiment

@@ -10,6 +10,7 @@
 #include "cli/experiment_verbs.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
+#include "experiment/bootstrap.hpp"
 #include "experiment/report.hpp"
 #include "experiment/study_commands.hpp"
 #include "mixture/mixture_commands.hpp"
@@ -72,6 +73,13 @@ std::string result_text(const ExperimentOptions& options, const ExperimentResult
   figures_row(table, "training events", result.train, result.signal_yield);
   figures_row(table, "test, soft bins", result.soft, result.signal_yield);
   text += table.str();
+  if (!result.bootstrap_sigma.empty()) {
+    const BootstrapSpread spread = spread_of(result.bootstrap_sigma);
+    text += fmt::format("\n  {} of the test events: sigma({}) +- {}, 95 % in [{}, {}]\n",
+                        cli::count(spread.n, "bootstrap"), cli::brief(result.mu.front()),
+                        cli::brief(spread.error, 2), cli::brief(spread.low, 4),
+                        cli::brief(spread.high, 4));
+  }
   if (!result.nuisances.empty()) {
     cli::Table nuisances("lrrr");
     nuisances.row({"nuisance parameter", "constraint", "impact", "one-sided"});

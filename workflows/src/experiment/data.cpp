@@ -74,9 +74,36 @@ ExperimentData generate(const DataOptions& options) {
   return data;
 }
 
+/// Weights of each process of a file scaled to its yield, if it has one.
+EventBatch with_yields(const EventBatch& events, const std::vector<FileProcess>& processes,
+                       const std::string& where) {
+  Tensor weights = events.weights.clone();
+  for (std::size_t k = 0; k < processes.size(); ++k) {
+    const Tensor mask = of_process(events, k);
+    const std::string place = fmt::format("{}/processes/{}", where, k);
+    if (!mask.any().item<bool>()) fail("there are no events of the process", place);
+    if (!processes[k].yield) continue;
+    const double sum = events.weights.masked_select(mask).sum().item<double>();
+    if (!(sum > 0.0)) fail("the weights have no positive sum", place);
+    weights.masked_fill_(mask, 0.0);
+    weights += events.weights * mask.to(at::kDouble) * (*processes[k].yield / sum);
+  }
+  return events.with_weights(weights);
+}
+
 EventBatch read_file(const ExperimentOptions& options, std::size_t i) {
   const DataFile& file = options.data.files[i];
-  EventBatch events = read_events(resolve(options, file.path), file.read);
+  EventFileOptions read = file.read;
+  for (const FileProcess& process : file.processes) {
+    read.processes.push_back(process.value.empty() ? process.name : process.value);
+  }
+  EventBatch events = read_events(resolve(options, file.path), read);
+  if (!file.processes.empty()) {
+    for (std::size_t k = 0; k < file.processes.size(); ++k) {
+      events.processes[k] = file.processes[k].name;
+    }
+    events = with_yields(events, file.processes, fmt::format("/data/files/{}", i));
+  }
   if (!file.process.empty()) {
     events.processes = {file.process};
     events.process = at::zeros_like(events.weights, at::kLong);

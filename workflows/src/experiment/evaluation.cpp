@@ -2,6 +2,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/repeat_interleave.h>
 #include <ATen/ops/stack.h>
 #include <algorithm>
 #include <cmath>
@@ -220,6 +221,7 @@ struct EvaluationSums {
   Tensor before, test, soft, train;
   std::vector<Tensor> bootstraps;  // of test
   std::vector<Tensor> at;          // of test events at each theta of the evaluation
+  Tensor totals;                   // weights of all test events [samples]
 };
 
 namespace {
@@ -237,6 +239,12 @@ Pipeline Experiment::State::evaluate_into(EvaluationSums& sums) {
   add(sums.before, hard_sums(untrained, data.test));
   Pipeline pipeline = finished(classifier);
   add(sums.test, hard_sums(pipeline, data.test));
+  std::vector<Tensor> totals;
+  for (const std::string& sample : pipeline->samples()) {
+    const Tensor mask = data.test.process == data.test.process_index(sample);
+    totals.push_back(data.test.weights.masked_select(mask).sum());
+  }
+  add(sums.totals, at::stack(totals));
   add(sums.soft, hard_sums(pipeline, data.test, true));
   add(sums.train, hard_sums(pipeline, data.train));
   sums.at.resize(linear() ? 0 : options.evaluation.at.size());
@@ -247,9 +255,10 @@ Pipeline Experiment::State::evaluate_into(EvaluationSums& sums) {
   for (std::size_t b = 0; b < sums.bootstraps.size(); ++b) {
     const Tensor counts = experiment::bootstrap_counts(data.test_ids, options.data.seed,
                                                        static_cast<std::int64_t>(b));
+    // Copies, not multiplied weights: n of them add n squared weights, and not n squared.
+    const Tensor copies = at::repeat_interleave(counts.to(at::kLong));
     add(sums.bootstraps[b],
-        hard_sums(pipeline, data.test.with_weights(data.test.weights *
-                                                   counts.to(data.test.weights.device()))));
+        hard_sums(pipeline, data.test.select(copies.to(data.test.weights.device()))));
   }
   return pipeline;
 }
@@ -277,6 +286,9 @@ ExperimentResult Experiment::State::result_of(const Pipeline& pipeline,
   result.samples = pipeline->samples();
   result.yields = to_rows(sums.test.select(1, 0).select(1, 0));
   result.soft_yields = to_rows(sums.soft.select(1, 0).select(1, 0));
+  if (!pipeline->selection.is_empty()) {
+    result.efficiencies = to_vector(sums.test.select(1, 0).select(1, 0).sum(1) / sums.totals);
+  }
   describe_stages(pipeline, result);
   describe_samples(pipeline, sums.test, result);
   const Workspace frame = experiment::make_workspace(

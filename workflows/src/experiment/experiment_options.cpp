@@ -37,10 +37,21 @@ const std::vector<std::string> k_kernels{"gaussian", "sigmoid"};
 const std::vector<std::string> k_flows{"fold", "keep", "drop"};
 const std::vector<std::string> k_sides{"above", "below"};
 const std::vector<std::string> k_losses{
-    "sigma",   "log_sigma",   "variance",      "log_cls",       "log_p0",
-    "minus_z", "upper_limit", "cross_entropy", "one_sidedness", "effective_entries"};
+    "sigma",       "log_sigma",     "variance",      "log_cls",           "log_p0",    "minus_z",
+    "upper_limit", "cross_entropy", "one_sidedness", "effective_entries", "efficiency"};
+const std::vector<std::string> k_bounds{"at_least", "at_most", "equal"};
 const std::vector<std::string> k_optimizers{"adam", "adamw", "sgd", "rmsprop"};
 const std::vector<std::string> k_gradients{"two_pass", "averaged", "batch"};
+
+void file_process_fields(Fields& f, FileProcess& process) {
+  f.text("value", process.value,
+         "CSV: text in the process_column; empty: the name. NPZ, HDF5: places in the list are "
+         "indices");
+  f.text("name", process.name, "of the process; a workspace has a sample of this name");
+  f.optional_number("yield", process.yield,
+                    "expected events: weights are scaled to this sum; null: as they are",
+                    k_not_negative);
+}
 
 void file_fields(Fields& f, DataFile& file) {
   EventFileOptions& read = file.read;
@@ -55,6 +66,9 @@ void file_fields(Fields& f, DataFile& file) {
   f.text("label_column", read.label, "column of labels; empty: 1 for the signal, 0 for others");
   f.texts("label_values", read.label_values, "texts that stand for 0, 1, ...");
   f.text("process_column", read.process, "column with the name of the process");
+  f.list("processes", file.processes,
+         "with a process_column: names and yields of all that are in it; empty: as found",
+         file_process_fields);
   f.optional_number("missing", read.missing, "number that stands for an undefined feature");
   f.choice("on_missing", read.on_missing, k_missing, "what is done about undefined features");
   f.number("replacement", read.replacement, "for on_missing: replace");
@@ -99,6 +113,8 @@ void nuisance_fields(Fields& f, NuisanceOptions& nuisance) {
 
 void model_fields(Fields& f, ModelSource& model) {
   f.text("workspace", model.workspace, "HistFactory workspace; empty: one channel is made");
+  f.texts("patches", model.patches,
+          "files of JSON Patches that are applied to the workspace, in this order");
   f.text("channel", model.channel, "channel that is filled; empty: the first");
   f.text("measurement", model.measurement, "of the workspace; empty: the first");
   f.text("poi", model.poi, "without a workspace: name of the signal's normfactor");
@@ -118,6 +134,8 @@ void classifier_fields(Fields& f, ClassifierSource& classifier) {
   f.choice("activation", network.activation, k_activations, "mlp: between layers");
   f.choice("initialisation", network.initialisation, k_initialisations, "mlp: of the weights");
   f.flag("float64", network.float64, "mlp: weights in double precision");
+  f.flag("normalise", classifier.normalise,
+         "mlp: inputs are brought to the mean 0 and the width 1 of the training events");
   f.integer("members", classifier.members, "mlp: members of an ensemble",
             {.low = 1.0, .high = 1000.0});
   f.text("path", classifier.path, "torch_script: file");
@@ -227,6 +245,12 @@ void loss_fields(Fields& f, LossOptions& loss) {
   f.number("level", loss.level, "upper_limit: CLs there",
            {.low = 0.0, .high = 1.0, .above = true, .below = true});
   f.number("minimum", loss.minimum, "effective_entries: wanted in each bin", k_positive);
+  f.text("process", loss.process, "efficiency: whose; empty: the signal's");
+  f.choice("bound", loss.bound, k_bounds, "efficiency: what it has to be");
+  f.number("target", loss.target,
+           "efficiency: the bound, as the share of the weight that passes the cuts into bins",
+           {.low = 0.0, .high = 1.0, .above = true});
+  f.number("width", loss.width, "efficiency: the penalty is 1 when it is so far off", k_positive);
   f.numbers("at", loss.at,
             "theta of one parameter where events are moved to; the term is the mean there");
   f.text("parameter", loss.parameter, "of `at`; empty: the first to be learned");
@@ -288,6 +312,22 @@ void evaluation_fields(Fields& f, EvaluationOptions& evaluation) {
   throw Error(ErrorKind::usage, message, where);
 }
 
+void check_file_processes(const DataFile& file, const std::string& where) {
+  if (!file.processes.empty() && file.read.process.empty()) {
+    fail("these need a process_column", where + "/processes");
+  }
+  std::set<std::string> names, values;
+  for (std::size_t i = 0; i < file.processes.size(); ++i) {
+    const FileProcess& process = file.processes[i];
+    const std::string place = where + "/processes/" + std::to_string(i);
+    if (process.name.empty()) fail("a process needs a name", place + "/name");
+    if (!names.insert(process.name).second) fail("it is there already", place + "/name");
+    if (!values.insert(process.value.empty() ? process.name : process.value).second) {
+      fail("it is there already", place + "/value");
+    }
+  }
+}
+
 void check_data(const ExperimentOptions& options) {
   const DataOptions& data = options.data;
   const int sources = (data.problem.empty() ? 0 : 1) + (data.files.empty() ? 0 : 1) +
@@ -325,6 +365,7 @@ void check_data(const ExperimentOptions& options) {
     if (file.yield && file.process.empty()) {
       fail("a yield needs a process that all events have", where + "/yield");
     }
+    check_file_processes(file, where);
   }
   double sum = 0.0;
   for (const double share : data.split) sum += share;
@@ -426,6 +467,9 @@ void check_stages(const ExperimentOptions& options) {
   }
   if (summary.type == SummaryKind::linear && !options.selection.cuts.empty()) {
     fail("the linear summary is trained without cuts", "/selection/cuts");
+  }
+  if (!options.model.patches.empty() && options.model.workspace.empty()) {
+    fail("there is no workspace to apply them to", "/model/patches");
   }
   if (summary.type == SummaryKind::linear && !options.model.workspace.empty()) {
     fail("the linear summary needs the model that is made here", "/model/workspace");
@@ -594,6 +638,9 @@ void check_loss(const ExperimentOptions& options) {
     if (loss.until >= 0 && loss.until <= loss.from)
       fail("expected more than `from`", where + "/until");
     check_at(options, i);
+    if (loss.term == LossKind::efficiency && options.selection.cuts.empty()) {
+      fail("there are no cuts", where + "/term");
+    }
     const bool linear = options.summary.type == SummaryKind::linear;
     if (linear && loss.term != LossKind::log_sigma && loss.term != LossKind::cross_entropy) {
       fail("the linear summary is trained with log_sigma or cross_entropy", where + "/term");

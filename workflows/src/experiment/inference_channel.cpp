@@ -165,12 +165,14 @@ Tensor InferenceEvents::fill(View& view, const std::string& name, double theta,
   for (std::size_t part = 0; part < parts_.size(); ++part) {
     const EventBatch& events = test_at(part, name, theta);
     const Tensor index = bins_of(view, part, name, theta);
-    Tensor weights = events.weights;
-    if (!factors.empty()) weights = weights * factors[part].to(weights.device());
+    const Tensor& weights = events.weights;
     std::vector<Tensor> rows;
     for (const std::string& sample : samples_) {
       const Tensor w = weights * (events.process == events.process_index(sample)).to(at::kDouble);
-      rows.push_back(sum_by_bin(index, at::stack({w, w * w}), view.bins));
+      Tensor both = at::stack({w, w * w});
+      // Numbers of copies: n of them add n squared weights.
+      if (!factors.empty()) both = both * factors[part].to(weights.device());
+      rows.push_back(sum_by_bin(index, both, view.bins));
     }
     const Tensor sums = at::stack(rows).to(at::kCPU);
     total = total.defined() ? total + sums : sums;

@@ -120,6 +120,25 @@ std::string uncertainties(const Files& files, std::size_t index) {
   return table.str();
 }
 
+/// How far the figure may be trusted: bootstraps of the test events.
+std::string bootstrap_table(const Files& files) {
+  if (!files.result.contains("bootstrap")) return "";
+  const Json& spread = files.result.at("bootstrap");
+  const auto number = [&](const char* key) { return significant(spread.at(key).get<double>()); };
+  HtmlTable table("lrrrr", {fmt::format("σ({}) for {}", files.options.model.poi, mu_text(files, 0)),
+                            "Test events", "Error", "Median", "Central 95 %"});
+  table.row({fmt::format("Bootstraps: {}", spread.at("n").get<std::size_t>()),
+             significant(first_sigma(files.result, "test")),
+             "±" + cli::typeset(brief(spread.at("error").get<double>(), 2)), number("median"),
+             number("low") + " to " + number("high")});
+  return table.str() +
+         html_element("p",
+                      "Poisson bootstraps of the simulated test events, with the stages as they "
+                      "are: what another simulation of the same size would give. Error: their "
+                      "standard deviation.",
+                      "note");
+}
+
 std::string summary_section(const Files& files) {
   const Json& result = files.result;
   if (result.is_null()) return "";
@@ -137,7 +156,7 @@ std::string summary_section(const Files& files) {
   row("Test events", "test", "sum");
   row("Training events", "train", "");
   row("Test events, soft bins", "soft", "");
-  text += table.str();
+  text += table.str() + bootstrap_table(files);
   const double train = first_sigma(result, "train"), test = first_sigma(result, "test");
   text += html_element(
       "p",
@@ -188,8 +207,8 @@ TrainingPlot training_plot(const Files& files) {
     const int colour = static_cast<int>(k);
     const std::string fold = several ? fmt::format("Fold {}", k) : "";
     if (!validation.empty()) {
-      losses.curves.push_back({several ? fold + ", validation" : "Validation, hard bins", colour,
-                               false, thinned(validation, k_points)});
+      losses.curves.push_back(
+          {several ? fold : "Validation, hard bins", colour, false, thinned(validation, k_points)});
     }
     if (!sigma.empty()) sigmas.curves.push_back({fold, colour, false, thinned(sigma, k_points)});
   }
@@ -207,6 +226,9 @@ std::string training_section(const Files& files, cli::Pictures& pictures) {
   const TrainingPlot plot = training_plot(files);
   if (plot.panels.empty()) return "";
   std::string text = pictures.figure("training", [&] { return picture(plot); });
+  if (files.metrics.size() > 1) {
+    text += html_element("p", "Folds: their validation events, with hard bins.", "note");
+  }
   const ExperimentOptions& options = files.options;
   std::vector<std::vector<std::string>> rows;
   if (!files.result.is_null()) {
@@ -214,12 +236,15 @@ std::string training_section(const Files& files, cli::Pictures& pictures) {
     rows.push_back({"Steps", fmt::format("{} of {}{}", files.result.at("steps").get<std::int64_t>(),
                                          options.training.steps, early ? ", stopped early" : "")});
     const auto best = files.result.at("best_step").get<std::int64_t>();
-    rows.push_back({"Smallest validation loss",
-                    best < 0 ? "none"
-                             : fmt::format("at step {} (dotted line){}", best,
-                                           options.training.keep_best
-                                               ? ", whose weights are kept"
-                                               : "; the weights are those of the end")});
+    // Each fold has its own.
+    if (files.metrics.size() == 1) {
+      rows.push_back({"Smallest validation loss",
+                      best < 0 ? "none"
+                               : fmt::format("at step {} (dotted line){}", best,
+                                             options.training.keep_best
+                                                 ? ", whose weights are kept"
+                                                 : "; the weights are those of the end")});
+    }
   }
   rows.push_back({"Batches", fmt::format("{} events", options.training.batch_size)});
   return html_section("training", "Training", text + key_table(rows));
@@ -294,6 +319,12 @@ std::string templates_section(const Files& files, cli::Pictures& pictures) {
   }
   if (!files.result.at("thresholds").empty()) {
     rows.push_back({"Thresholds of the cuts", list_of(files.result.at("thresholds"))});
+  }
+  if (files.result.contains("efficiencies")) {
+    for (const auto& item : files.result.at("efficiencies").items()) {
+      rows.push_back(
+          {"Efficiency of the cuts, " + item.key(), significant(item.value().get<double>())});
+    }
   }
   return html_section("templates", "Yields per bin", text + key_table(rows));
 }

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "cli/result.hpp"
+#include "experiment/bootstrap.hpp"
 #include "slalom/core/version.hpp"
 #include "slalom/workflows/experiment.hpp"
 
@@ -104,6 +105,12 @@ ordered_json result_document(const ExperimentOptions& options, const ExperimentR
   document["fit"] = std::move(fit);
   if (!result.bootstrap_sigma.empty()) {
     document["bootstrap_sigma"] = finite_list(result.bootstrap_sigma, "bootstrap_sigma");
+    const experiment::BootstrapSpread spread = experiment::spread_of(result.bootstrap_sigma);
+    document["bootstrap"] = {{"n", spread.n},
+                             {"median", spread.median},
+                             {"error", spread.error},
+                             {"low", spread.low},
+                             {"high", spread.high}};
   }
   ordered_json yields;
   for (std::size_t k = 0; k < result.samples.size(); ++k) {
@@ -117,6 +124,13 @@ ordered_json result_document(const ExperimentOptions& options, const ExperimentR
   document["soft_yields"] = std::move(soft);
   document["edges"] = finite_list(result.edges, "edges");
   document["thresholds"] = finite_list(result.thresholds, "thresholds");
+  if (!result.efficiencies.empty()) {
+    ordered_json efficiencies;
+    for (std::size_t k = 0; k < result.samples.size(); ++k) {
+      efficiencies[result.samples[k]] = cli::finite(result.efficiencies[k], "efficiency");
+    }
+    document["efficiencies"] = std::move(efficiencies);
+  }
   document["effective_entries"] = finite_list(result.effective_entries, "effective_entries");
   auto nuisances = ordered_json::array();
   for (const NuisanceResult& nuisance : result.nuisances) {

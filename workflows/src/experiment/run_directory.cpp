@@ -84,6 +84,7 @@ ExperimentOptions with_absolute_paths(ExperimentOptions options) {
   absolute(options.data.higgsml);
   for (DataFile& file : options.data.files) absolute(file.path);
   absolute(options.model.workspace);
+  for (std::string& file : options.model.patches) absolute(file);
   absolute(options.classifier.path);
   absolute(options.classifier.weights);
   options.base.clear();

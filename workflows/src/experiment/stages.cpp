@@ -11,6 +11,7 @@
 #include "experiment/data.hpp"
 #include "experiment/learning.hpp"
 #include "slalom/core/json.hpp"
+#include "slalom/core/patch.hpp"
 #include "slalom/modules/linear_summary.hpp"
 #include "slalom/modules/tensor_files.hpp"
 #include "slalom/workflows/problem.hpp"
@@ -29,7 +30,8 @@ auto at_place(const std::string& where, const Build& build) {
   try {
     return build();
   } catch (const Error& error) {
-    if (error.kind() == ErrorKind::io || error.where().rfind("/classifier", 0) == 0) throw;
+    const bool of_file = error.kind() == ErrorKind::io || error.kind() == ErrorKind::patch;
+    if (of_file || error.where().rfind("/classifier", 0) == 0) throw;
     throw Error(error.kind(), error.message(), where);
   }
 }
@@ -79,11 +81,11 @@ Classifier make_mlp(const ExperimentOptions& options, const ExperimentData& data
   const Tensor seen = data.train.matrix(features).to(at::kCPU);
   if (options.classifier.type == ClassifierKind::two_networks) {
     TwoNetworks two(network, 0, options.classifier.threshold);
-    two->fit_normalisation(seen);
+    if (options.classifier.normalise) two->fit_normalisation(seen);
     return as_classifier(two.ptr());
   }
   Mlp mlp(network);
-  mlp->fit_normalisation(seen);
+  if (options.classifier.normalise) mlp->fit_normalisation(seen);
   return as_classifier(mlp.ptr());
 }
 
@@ -210,7 +212,12 @@ bool EfficientScoreImpl::piecewise_linear() const { return network_->piecewise_l
 Workspace make_workspace(const ExperimentOptions& options, const ExperimentData& data,
                          const std::vector<Variation>& variations, std::int64_t bins) {
   if (options.model.workspace.empty()) return one_channel(options, data, variations, bins);
-  return parse_workspace(read_json(resolve(options, options.model.workspace)));
+  Json document = read_json(resolve(options, options.model.workspace));
+  for (const std::string& name : options.model.patches) {
+    const std::string file = resolve(options, name);
+    document = apply_patch(std::move(document), read_json(file), file + "#");
+  }
+  return parse_workspace(document);
 }
 
 Classifier make_classifier(const ExperimentOptions& options, const ExperimentData& data) {

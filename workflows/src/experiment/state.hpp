@@ -40,6 +40,8 @@ struct SumsTerm {
   std::size_t place = 0;              ///< in the document
   std::optional<ProfileLoss> figure;  ///< of the pipeline's likelihood, if it is a figure of merit
   std::vector<std::int64_t> points;   ///< of State::points: the term is the mean over them
+  std::int64_t sample = -1;           ///< efficiency: whose
+  double total = 0.0;                 ///< efficiency: of all its events
 };
 
 /// Events at random theta.
@@ -65,6 +67,7 @@ struct Experiment::State {
   Tensor value_of(const SumsTerm& term, const Tensor& sums) const;
   Tensor loss_of(const Tensor& sums, std::int64_t at_step) const;
   void make_terms();
+  void make_efficiency(SumsTerm& term) const;
   Tensor place_of(const ThetaPoint& point) const;
 
   // Cross entropy.

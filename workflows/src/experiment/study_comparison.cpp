@@ -2,10 +2,12 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <map>
 
 #include "cli/csv.hpp"
 #include "cli/result.hpp"
 #include "cli/text.hpp"
+#include "experiment/bootstrap.hpp"
 #include "slalom/core/json.hpp"
 #include "slalom/core/version.hpp"
 #include "slalom/workflows/study.hpp"
@@ -58,9 +60,85 @@ ordered_json summary_document(const FigureSummary& summary) {
   return result;
 }
 
+ordered_json bootstrap_document(const BootstrapSummary& bootstrap) {
+  ordered_json result;
+  result["n"] = bootstrap.n;
+  result["sigma"] = bootstrap.sigma;
+  result["error"] = bootstrap.error;
+  result["low"] = bootstrap.low;
+  result["high"] = bootstrap.high;
+  result["ratio"] = or_null(bootstrap.ratio);
+  result["ratio_low"] = or_null(bootstrap.ratio_low);
+  result["ratio_high"] = or_null(bootstrap.ratio_high);
+  return result;
+}
+
 std::size_t seed_index(const StudyOptions& options, std::int64_t seed) {
   return static_cast<std::size_t>(std::find(options.seeds.begin(), options.seeds.end(), seed) -
                                   options.seeds.begin());
+}
+
+/// A finished run with bootstraps.
+struct BootstrapRun {
+  std::vector<double> values;
+  double sigma = 0.0;
+  Json data;  // where the events are from
+};
+
+std::optional<BootstrapRun> bootstraps_of(const StudyRun& run, const fs::path& directory) {
+  const Json result = read_json(directory / run.directory / "result.json");
+  const auto sigma = number_at(result, "/test/sigma/0");
+  if (!sigma || !result.contains("bootstrap_sigma")) return std::nullopt;
+  BootstrapRun found{result.at("bootstrap_sigma").get<std::vector<double>>(), *sigma, {}};
+  const fs::path document = directory / run.directory / "experiment.json";
+  if (fs::exists(document)) found.data = read_json(document).value("data", Json());
+  return found.values.empty() ? std::nullopt : std::optional(std::move(found));
+}
+
+/// \param first of the first variant with the same seed; null without
+BootstrapSummary summary_of(const StudyRun& run, const BootstrapRun& own,
+                            const BootstrapRun* first) {
+  const experiment::BootstrapSpread spread = experiment::spread_of(own.values);
+  BootstrapSummary result;
+  result.variant = run.variant;
+  result.seed = run.seed;
+  result.n = spread.n;
+  result.sigma = own.sigma;
+  result.error = spread.error;
+  result.low = spread.low;
+  result.high = spread.high;
+  // Bootstraps of the same events are the same in all variants: the events' noise drops out.
+  if (first == nullptr || own.data.is_null() || own.data != first->data ||
+      own.values.size() != first->values.size()) {
+    return result;
+  }
+  std::vector<double> ratios;
+  for (std::size_t b = 0; b < own.values.size(); ++b) {
+    ratios.push_back(own.values[b] / first->values[b]);
+  }
+  const experiment::BootstrapSpread paired = experiment::spread_of(ratios);
+  result.ratio = own.sigma / first->sigma;
+  result.ratio_low = paired.low;
+  result.ratio_high = paired.high;
+  return result;
+}
+
+std::vector<BootstrapSummary> all_bootstraps(const StudyOptions& options,
+                                             const std::vector<StudyRun>& runs,
+                                             const fs::path& directory) {
+  std::vector<BootstrapSummary> result;
+  std::map<std::int64_t, BootstrapRun> first;  // by seed
+  for (std::size_t v = 0; v < options.variants.size(); ++v) {
+    for (const StudyRun& run : runs) {
+      if (run.variant != v || run.state != RunState::finished) continue;
+      const auto own = bootstraps_of(run, directory);
+      if (!own) continue;
+      const auto partner = first.find(run.seed);
+      result.push_back(summary_of(run, *own, partner == first.end() ? nullptr : &partner->second));
+      if (v == 0) first.emplace(run.seed, *own);
+    }
+  }
+  return result;
 }
 
 std::string text_or_blank(const std::optional<double>& value, int digits) {
@@ -96,6 +174,7 @@ StudyComparison compare_runs(const StudyOptions& options, const std::vector<Stud
       result.warnings.push_back({"no result.json has a number there", options.figures[f]});
     }
   }
+  result.bootstraps = all_bootstraps(options, runs, directory);
   return result;
 }
 
@@ -127,6 +206,10 @@ ordered_json comparison_document(const StudyOptions& options, const std::vector<
       for (std::size_t f = 0; f < options.figures.size(); ++f) {
         entry["values"][options.figures[f]] =
             or_null(comparison.table[v][f].values[seed_index(options, run.seed)]);
+      }
+      for (const BootstrapSummary& bootstrap : comparison.bootstraps) {
+        if (bootstrap.variant != v || bootstrap.seed != run.seed) continue;
+        entry["bootstrap"] = bootstrap_document(bootstrap);
       }
       variant["runs"].push_back(std::move(entry));
     }
@@ -162,7 +245,19 @@ std::string comparison_text(const StudyOptions& options, const StudyComparison& 
                  text_or_blank(summary.max, k_digits), text_or_blank(summary.spread, 2)});
     }
   }
-  return table.str();
+  if (comparison.bootstraps.empty()) return table.str();
+  cli::Table bootstraps("lrrrrrr");
+  bootstraps.row({"bootstraps of test events", "seed", "sigma", "error", "95 %",
+                  "ratio to " + options.variants.front().name, "95 %"});
+  const auto range = [](double low, double high) {
+    return cli::brief(low, 4) + " to " + cli::brief(high, 4);
+  };
+  for (const BootstrapSummary& b : comparison.bootstraps) {
+    bootstraps.row({options.variants[b.variant].name, std::to_string(b.seed),
+                    cli::brief(b.sigma, k_digits), cli::brief(b.error, 2), range(b.low, b.high),
+                    text_or_blank(b.ratio, 4), b.ratio ? range(*b.ratio_low, *b.ratio_high) : ""});
+  }
+  return table.str() + "\n" + bootstraps.str();
 }
 
 }  // namespace slalom

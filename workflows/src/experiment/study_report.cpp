@@ -180,6 +180,29 @@ std::string comparison_section(const Study& study, cli::Pictures& pictures) {
   return html_section("comparison", "Comparison", text);
 }
 
+/// Of the runs that have bootstraps, with their ratio to the first variant.
+std::string bootstraps_section(const Study& study) {
+  if (study.comparison.bootstraps.empty()) return "";
+  const std::string& first = study.options.variants.front().name;
+  HtmlTable table("lrrrrrrr", {"Variant", "Seed", "Bootstraps", "σ(μ)", "Error", "Central 95 %",
+                               "Ratio to " + first, "Central 95 %"});
+  const auto range = [](double low, double high) {
+    return cli::typeset(brief(low, 4)) + " to " + cli::typeset(brief(high, 4));
+  };
+  for (const BootstrapSummary& b : study.comparison.bootstraps) {
+    table.row({study.options.variants[b.variant].name, std::to_string(b.seed), std::to_string(b.n),
+               number_text(b.sigma, 4), "±" + number_text(b.error, 2), range(b.low, b.high),
+               number_text(b.ratio, 4), b.ratio ? range(*b.ratio_low, *b.ratio_high) : ""});
+  }
+  const std::string note = html_element(
+      "p",
+      "Poisson bootstraps of the simulated test events, with the stages as they are. Error: their "
+      "standard deviation. Ratios are taken bootstrap by bootstrap, between runs of one seed and "
+      "of the same events, so that what is common to both drops out.",
+      "note");
+  return html_section("bootstraps", "Bootstraps", table.str() + note);
+}
+
 /// Profiles of the variants over each other, each of the first seed that has a result.
 std::string profiles_section(const Study& study, cli::Pictures& pictures) {
   std::vector<std::pair<std::string, Json>> results;
@@ -248,8 +271,8 @@ std::string head(const Study& study, const std::string& no_pictures) {
 std::string page_of(const Study& study, cli::Pictures& pictures) {
   Warnings warnings = study.comparison.warnings;
   std::string sections =
-      comparison_section(study, pictures) + profiles_section(study, pictures) +
-      training_section(study, pictures) +
+      comparison_section(study, pictures) + bootstraps_section(study) +
+      profiles_section(study, pictures) + training_section(study, pictures) +
       html_section("warnings", "Warnings", cli::warnings_list(warnings)) + variants_section(study) +
       runs_section(study) +
       html_section("document", "Study in full",

@@ -51,6 +51,7 @@ std::optional<Figure> figure_of(LossKind kind) {
     case LossKind::cross_entropy:
     case LossKind::one_sidedness:
     case LossKind::effective_entries:
+    case LossKind::efficiency:
       break;
   }
   return std::nullopt;
@@ -186,7 +187,9 @@ void Experiment::State::make_terms() {
   for (std::size_t i = 0; i < options.loss.size(); ++i) {
     const LossOptions& loss = options.loss[i];
     if (loss.term == LossKind::cross_entropy) continue;
-    SumsTerm term{i, std::nullopt, {}};
+    SumsTerm term;
+    term.place = i;
+    if (loss.term == LossKind::efficiency) make_efficiency(term);
     const auto figure = figure_of(loss.term);
     if (figure && !linear()) {
       term.figure.emplace(
@@ -210,6 +213,20 @@ void Experiment::State::make_terms() {
     }
     terms.push_back(std::move(term));
   }
+}
+
+/// Whose efficiency it is. All samples of events have the same yields, so that one sum will do.
+void Experiment::State::make_efficiency(SumsTerm& term) const {
+  const std::string& chosen = options.loss[term.place].process;
+  const std::string& name = chosen.empty() ? options.data.signal : chosen;
+  const std::string where = fmt::format("/loss/{}/process", term.place);
+  experiment::check_process(name, data, where);
+  const auto& samples = stages->samples();
+  const auto found = std::find(samples.begin(), samples.end(), name);
+  if (found == samples.end()) fail("the channel has no sample '" + name + "'", where);
+  term.sample = found - samples.begin();
+  const Tensor mask = data.train.process == data.train.process_index(name);
+  term.total = data.train.weights.masked_select(mask).sum().item<double>();
 }
 
 /// theta of all variations [variations], in units of their constraints.
@@ -320,6 +337,10 @@ Tensor Experiment::State::value_of(const SumsTerm& term, const Tensor& sums) con
   if (term.figure) {
     const Tensor value = (*term.figure)(templates_of(stages, sums));
     return loss.term == LossKind::variance ? value * value : value;
+  }
+  if (loss.term == LossKind::efficiency) {
+    return efficiency_penalty(sums[term.sample][0][0].sum() / term.total, loss.target, loss.bound,
+                              loss.width);
   }
   const auto& samples = stages->samples();
   Tensor total = at::zeros({}, sums.options());

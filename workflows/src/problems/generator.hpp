@@ -41,6 +41,7 @@ Problem blobs();
 Problem wunsch();
 Problem joint();
 Problem cuts();
+Problem exponential_cut();
 Problem gaussian();
 Problem pivot();
 

@@ -21,9 +21,10 @@ using Maker = Problem (*)();
 
 const std::vector<std::pair<std::string, Maker>>& makers() {
   static const std::vector<std::pair<std::string, Maker>> all = {
-      {"inferno", detail::inferno}, {"blobs", detail::blobs}, {"wunsch", detail::wunsch},
-      {"joint", detail::joint},     {"cuts", detail::cuts},   {"gaussian", detail::gaussian},
-      {"pivot", detail::pivot}};
+      {"inferno", detail::inferno}, {"blobs", detail::blobs},
+      {"wunsch", detail::wunsch},   {"joint", detail::joint},
+      {"cuts", detail::cuts},       {"gaussian", detail::gaussian},
+      {"pivot", detail::pivot},     {"exponential_cut", detail::exponential_cut}};
   return all;
 }
 

@@ -92,6 +92,8 @@ struct ExperimentResult {
   double signal_yield = 0.0;                     ///< events at mu = 1, before cuts
   std::vector<double> edges;                     ///< of the (first) axis; empty for softmax
   std::vector<double> thresholds;                ///< of the cuts
+  std::vector<double> efficiencies;              ///< of the cuts, hard, [samples]; share of the
+                                                 ///< weight that is in bins; empty without cuts
   std::vector<std::string> samples;              ///< of `yields`
   std::vector<std::vector<double>> yields;       ///< hard, [samples][bins]
   std::vector<std::vector<double>> soft_yields;  ///< soft, [samples][bins]

@@ -24,12 +24,22 @@
 /// docs/experiments.md and docs/experiment.schema.json).
 namespace slalom {
 
-/// A file of events of one process.
+/// One of the processes of a file that has a column of them.
+struct FileProcess {
+  std::string value = {};       ///< text in that column; empty: `name`. NPZ and HDF5: not used
+  std::string name = {};        ///< of the process; a workspace has a sample of this name
+  std::optional<double> yield;  ///< expected events: weights are scaled to it; null: as they are
+};
+
+/// A file of events, of one process or of several.
 struct DataFile {
   std::string path = {};        ///< CSV (.gz) or NPZ; relative to the experiment's document
   std::string process = {};     ///< name of all its events; empty: read.process names a column
   std::optional<double> yield;  ///< expected events of the process: weights are scaled to it
-  EventFileOptions read = {};   ///< columns, weights, labels, what is missing
+  /// With a column of processes: all that there are, in the order of its indices in NPZ and HDF5;
+  /// empty: as found.
+  std::vector<FileProcess> processes = {};
+  EventFileOptions read = {};  ///< columns, weights, labels, what is missing
 };
 
 /// How the test events of a problem are chosen.
@@ -84,7 +94,9 @@ struct NuisanceOptions {
 
 /// The statistical model around the trained templates.
 struct ModelSource {
-  std::string workspace = {};    ///< a HistFactory workspace; empty: one channel is made
+  std::string workspace = {};  ///< a HistFactory workspace; empty: one channel is made
+  /// Files of JSON Patches that are applied to it, such as one that adds the channel to be filled.
+  std::vector<std::string> patches = {};
   std::string channel = {};      ///< that is filled; empty: the first
   std::string measurement = {};  ///< of the workspace; empty: the first
   std::string poi = "mu";        ///< without a workspace: the signal's normfactor
@@ -158,6 +170,7 @@ struct ClassifierSource {
   ClassifierKind type = ClassifierKind::mlp;  ///< what it is
   std::vector<std::string> features = {};     ///< columns it sees; empty: all
   MlpOptions network = {};                    ///< mlp
+  bool normalise = true;                      ///< mlp: inputs to mean 0 and width 1 of the training
   std::int64_t members = 1;                   ///< mlp: an ensemble of so many
   std::string path = {};                      ///< torch_script: file
   std::string column = {};                    ///< column: the score
@@ -196,6 +209,7 @@ enum class LossKind {
   cross_entropy,      ///< balanced, of the nominal events
   one_sidedness,      ///< penalty, see one_sidedness_penalty()
   effective_entries,  ///< penalty, see effective_entries_penalty()
+  efficiency,         ///< penalty of the cuts, see efficiency_penalty()
 };
 
 /// A term of the loss.
@@ -208,6 +222,10 @@ struct LossOptions {
   double n_sigma = 0.0;                 ///< log_cls, upper_limit: band instead of the median
   double level = 0.05;                  ///< upper_limit: CLs there
   double minimum = 20.0;                ///< effective_entries: wanted in each bin
+  std::string process = {};             ///< efficiency: whose; empty: the signal's
+  Bound bound = Bound::at_least;        ///< efficiency: what it has to be
+  double target = 0.9;                  ///< efficiency: the bound, share of the weight
+  double width = 0.01;                  ///< efficiency: the penalty is 1 when it is so far off
   std::vector<double> at = {};          ///< theta where events are moved to; mean of the term there
   std::string parameter = {};           ///< of `at`; empty: the first to be learned
 };

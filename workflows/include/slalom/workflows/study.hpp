@@ -122,9 +122,25 @@ struct FigureSummary {
   std::optional<double> spread;               ///< standard deviation (n - 1); none below 2
 };
 
+/// What the bootstraps of one run say about sigma(mu) of its test events.
+struct BootstrapSummary {
+  std::size_t variant = 0;          ///< of the run
+  std::int64_t seed = 0;            ///< of the run
+  std::size_t n = 0;                ///< bootstraps
+  double sigma = 0.0;               ///< of the test events themselves
+  double error = 0.0;               ///< standard deviation of the bootstraps
+  double low = 0.0;                 ///< lower end of their central 95 %
+  double high = 0.0;                ///< upper end
+  std::optional<double> ratio;      ///< to sigma of the first variant with the same seed and events
+  std::optional<double> ratio_low;  ///< central 95 % of the ratio, bootstrap by bootstrap: the same
+                                    ///< ones in both; none without
+  std::optional<double> ratio_high;  ///< upper end
+};
+
 /// The results of a study beside each other.
 struct StudyComparison {
   std::vector<std::vector<FigureSummary>> table;  ///< [variants][figures]
+  std::vector<BootstrapSummary> bootstraps;       ///< of runs that have any, by variant
   Warnings warnings;                              ///< figures that no result has
 };
 
