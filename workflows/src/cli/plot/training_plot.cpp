@@ -185,7 +185,8 @@ std::string panel_text(const Picture& page, const Frame& frame, const TrainingPl
           std::max<std::size_t>(rows, 1)) +
       fmt::format("set yrange [{}:{}]; unset ytics; set ytics; set mxtics; set mytics\n",
                   number(axis.range.low), number(axis.range.high));
-  text += axis.logarithmic ? "set logscale y\n" : "unset logscale y\n";
+  // The step of the panel above would be a factor here.
+  text += axis.logarithmic ? "set logscale y; set ytics autofreq\n" : "unset logscale y\n";
   if (!axis.logarithmic) {
     text +=
         fmt::format("set ytics {}\n", number(cli::tick_step(axis.range.high - axis.range.low,
