@@ -213,7 +213,17 @@ class DocumentBuilder {
 
 namespace {
 
+constexpr std::string_view k_byte_order_mark = "\xEF\xBB\xBF";
+
 Json parse(std::string_view text, const std::string& source) {
+  // The parser would skip a mark of its own, and take a zero byte for the end of the text.
+  if (text.substr(0, k_byte_order_mark.size()) == k_byte_order_mark) {
+    throw Error(ErrorKind::json, "a second byte order mark", location(source, text, 0));
+  }
+  if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
+    throw Error(ErrorKind::json, "a zero byte, which JSON does not have",
+                location(source, text, zero));
+  }
   DocumentBuilder builder(text, source);
   // Pointers rather than string_view iterators: the parser then takes its fast contiguous path.
   const char* begin = text.empty() ? "" : text.data();
@@ -224,9 +234,8 @@ Json parse(std::string_view text, const std::string& source) {
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& source) {
-  constexpr std::string_view byte_order_mark = "\xEF\xBB\xBF";
-  if (text.substr(0, byte_order_mark.size()) == byte_order_mark) {
-    text.remove_prefix(byte_order_mark.size());
+  if (text.substr(0, k_byte_order_mark.size()) == k_byte_order_mark) {
+    text.remove_prefix(k_byte_order_mark.size());
   }
   // The slow reader accepts the same documents, has fewer limits, and says where an error is.
   if (std::optional<Json> document = detail::read_tape(text, max_depth))

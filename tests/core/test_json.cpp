@@ -313,6 +313,17 @@ TEST_CASE("errors in a file have its name, line and column", "[core][json]") {
               [&] { slalom::read_json(path); });
 }
 
+TEST_CASE("one byte order mark, and no zero bytes", "[core][json]") {
+  CHECK(parse_json("\xEF\xBB\xBF[1]") == Json::parse("[1]"));
+  check_fails(ErrorKind::json, "file:1:1", "a second byte order mark",
+              [&] { parse_json("\xEF\xBB\xBF\xEF\xBB\xBF[1]", "file"); });
+  // nlohmann's parser ends at a zero byte, whatever follows.
+  using namespace std::string_literals;
+  check_fails(ErrorKind::json, "file:2:2", "a zero byte",
+              [&] { parse_json("[1]\n \0 garbage"s, "file"); });
+  check_fails(ErrorKind::json, "file:1:3", "a zero byte", [&] { parse_json("[\"\0\"]"s, "file"); });
+}
+
 TEST_CASE("documents are those of nlohmann's reader, types of numbers included", "[core][json]") {
   const std::vector<std::string> texts = {
       "[0, 1, -1, 1.0, -0.0, 1e2, 5e-324, 1e-400, 1.7976931348623157e308]",
