@@ -23,7 +23,7 @@ Tensor bootstrap_counts(const Tensor& ids, std::uint64_t seed, std::int64_t boot
   return counts;
 }
 
-BootstrapSpread spread_of(std::vector<double> values) {
+Spread spread_of(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const auto quantile = [&](double share) {
     const double place = share * static_cast<double>(values.size() - 1);
@@ -31,7 +31,7 @@ BootstrapSpread spread_of(std::vector<double> values) {
     const std::size_t above = std::min(below + 1, values.size() - 1);
     return values[below] + (place - static_cast<double>(below)) * (values[above] - values[below]);
   };
-  BootstrapSpread result{values.size(), quantile(0.5), 0.0, quantile(0.025), quantile(0.975)};
+  Spread result{values.size(), quantile(0.5), 0.0, quantile(0.025), quantile(0.975)};
   if (values.size() < 2) return result;
   double mean = 0.0, squares = 0.0;
   for (const double value : values) mean += value / static_cast<double>(values.size());

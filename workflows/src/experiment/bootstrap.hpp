@@ -14,9 +14,9 @@ namespace slalom::experiment {
 /// seed and the bootstrap alone. \param ids [n] int64
 Tensor bootstrap_counts(const Tensor& ids, std::uint64_t seed, std::int64_t bootstrap);
 
-/// What bootstraps say about a figure.
-struct BootstrapSpread {
-  std::size_t n = 0;    ///< bootstraps
+/// How far the values of a figure are apart: those of bootstraps, or of seeds.
+struct Spread {
+  std::size_t n = 0;    ///< values
   double median = 0.0;  ///< of them
   double error = 0.0;   ///< standard deviation (n - 1); 0 below 2
   double low = 0.0;     ///< lower end of the central 95 %
@@ -24,6 +24,6 @@ struct BootstrapSpread {
 };
 
 /// Of one figure. Quantiles are interpolated between the values. \param values not empty
-BootstrapSpread spread_of(std::vector<double> values);
+Spread spread_of(std::vector<double> values);
 
 }  // namespace slalom::experiment

@@ -74,7 +74,7 @@ std::string result_text(const ExperimentOptions& options, const ExperimentResult
   figures_row(table, "test, soft bins", result.soft, result.signal_yield);
   text += table.str();
   if (!result.bootstrap_sigma.empty()) {
-    const BootstrapSpread spread = spread_of(result.bootstrap_sigma);
+    const Spread spread = spread_of(result.bootstrap_sigma);
     text += fmt::format("\n  {} of the test events: sigma({}) +- {}, 95 % in [{}, {}]\n",
                         cli::count(spread.n, "bootstrap"), cli::brief(result.mu.front()),
                         cli::brief(spread.error, 2), cli::brief(spread.low, 4),

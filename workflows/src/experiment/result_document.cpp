@@ -105,7 +105,7 @@ ordered_json result_document(const ExperimentOptions& options, const ExperimentR
   document["fit"] = std::move(fit);
   if (!result.bootstrap_sigma.empty()) {
     document["bootstrap_sigma"] = finite_list(result.bootstrap_sigma, "bootstrap_sigma");
-    const experiment::BootstrapSpread spread = experiment::spread_of(result.bootstrap_sigma);
+    const experiment::Spread spread = experiment::spread_of(result.bootstrap_sigma);
     document["bootstrap"] = {{"n", spread.n},
                              {"median", spread.median},
                              {"error", spread.error},

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cmath>
 #include <fmt/format.h>
 #include <map>
 
@@ -34,16 +33,12 @@ void summarise(FigureSummary& summary) {
   }
   summary.n = values.size();
   if (values.empty()) return;
-  std::sort(values.begin(), values.end());
-  const std::size_t n = values.size();
-  summary.median = 0.5 * (values[(n - 1) / 2] + values[n / 2]);
-  summary.min = values.front();
-  summary.max = values.back();
-  if (n < 2) return;
-  double mean = 0.0, squares = 0.0;
-  for (const double value : values) mean += value / static_cast<double>(n);
-  for (const double value : values) squares += (value - mean) * (value - mean);
-  summary.spread = std::sqrt(squares / static_cast<double>(n - 1));
+  const auto [smallest, largest] = std::minmax_element(values.begin(), values.end());
+  summary.min = *smallest;
+  summary.max = *largest;
+  const experiment::Spread spread = experiment::spread_of(values);
+  summary.median = spread.median;
+  if (spread.n > 1) summary.spread = spread.error;
 }
 
 ordered_json or_null(const std::optional<double>& value) {
@@ -98,7 +93,7 @@ std::optional<BootstrapRun> bootstraps_of(const StudyRun& run, const fs::path& d
 /// \param first of the first variant with the same seed; null without
 BootstrapSummary summary_of(const StudyRun& run, const BootstrapRun& own,
                             const BootstrapRun* first) {
-  const experiment::BootstrapSpread spread = experiment::spread_of(own.values);
+  const experiment::Spread spread = experiment::spread_of(own.values);
   BootstrapSummary result;
   result.variant = run.variant;
   result.seed = run.seed;
@@ -116,7 +111,7 @@ BootstrapSummary summary_of(const StudyRun& run, const BootstrapRun& own,
   for (std::size_t b = 0; b < own.values.size(); ++b) {
     ratios.push_back(own.values[b] / first->values[b]);
   }
-  const experiment::BootstrapSpread paired = experiment::spread_of(ratios);
+  const experiment::Spread paired = experiment::spread_of(ratios);
   result.ratio = own.sigma / first->sigma;
   result.ratio_low = paired.low;
   result.ratio_high = paired.high;
