@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Everything on a GPU against the same on the CPU. Skipped, each test saying so, without one.
+// Everything on a second device against the same on the CPU: on the emulated one of
+// support/emulated_device.hpp, and on a GPU where there is one.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -12,7 +16,7 @@
 #include "slalom/modules/joint_pipeline.hpp"
 #include "slalom/modules/profile_fit.hpp"
 #include "support/catch.hpp"
-#include "support/cuda.hpp"
+#include "support/devices.hpp"
 
 using at::Tensor;
 using Catch::Matchers::WithinRel;
@@ -21,10 +25,9 @@ using slalom::Likelihood;
 using slalom::Pipeline;
 using slalom::PipelineOptions;
 using slalom::Templates;
+using slalom::test::second_devices;
 
 namespace {
-
-const at::Device k_cuda(at::kCUDA);
 
 slalom::Workspace workspace() {
   return slalom::parse_workspace(slalom::read_json(std::string(SLALOM_SOURCE_DIR) +
@@ -91,18 +94,15 @@ Templates as_leaves(const Templates& plain) {
   return t;
 }
 
-}  // namespace
-
-TEST_CASE("a pipeline on a GPU gives what it gives on the CPU", "[modules][cuda]") {
-  SLALOM_REQUIRE_CUDA();
-  const EventBatch here = blobs(200, 1), there = here.to(k_cuda);
+void compare_pipelines(const at::Device& device) {
+  const EventBatch here = blobs(200, 1), there = here.to(device);
   for (const slalom::SlopeMethod slopes :
        {slalom::SlopeMethod::copies, slalom::SlopeMethod::score}) {
     for (const bool softmax : {false, true}) {
       Pipeline a = make_pipeline(slopes, softmax), b = make_pipeline(slopes, softmax);
-      b->to(k_cuda);
+      b->to(device);
       const slalom::PipelineResult x = a->forward(here), y = b->forward(there);
-      CHECK(y.yields.is_cuda());
+      CHECK(y.yields.device() == device);
       CHECK(distance(y.yields, x.yields) < 1e-10);
       CHECK(distance(y.hard_yields, x.hard_yields) < 1e-12);
       CHECK_THAT(y.loss.item<double>(), WithinRel(x.loss.item<double>(), 1e-9));
@@ -110,12 +110,12 @@ TEST_CASE("a pipeline on a GPU gives what it gives on the CPU", "[modules][cuda]
       y.loss.backward();
       const std::vector<Tensor> p = a->parameters(), q = b->parameters();
       for (std::size_t i = 0; i < p.size(); ++i) {
-        CHECK(q[i].grad().is_cuda());
+        CHECK(q[i].grad().device() == device);
         CHECK(distance(q[i].grad(), p[i].grad()) < 1e-7);
       }
       // In mini-batches, and published.
       b->zero_grad();
-      const Tensor half = at::arange(here.size(), at::kLong).to(k_cuda) < here.size() / 2;
+      const Tensor half = at::arange(here.size(), at::kLong).to(device) < here.size() / 2;
       b->backward({there.select(half), there.select(half.logical_not())});
       for (std::size_t i = 0; i < p.size(); ++i) CHECK(distance(q[i].grad(), p[i].grad()) < 1e-7);
       CHECK(slalom::to_json(b->publish(there))["channels"].size() == 1);
@@ -123,13 +123,12 @@ TEST_CASE("a pipeline on a GPU gives what it gives on the CPU", "[modules][cuda]
   }
 }
 
-TEST_CASE("likelihood, fits and losses take templates on a GPU", "[modules][cuda]") {
-  SLALOM_REQUIRE_CUDA();
+void compare_likelihoods(const at::Device& device) {
   Pipeline pipeline = make_pipeline(slalom::SlopeMethod::copies, false);
   const Templates plain = pipeline->templates(pipeline->hard_yields(blobs(300, 2)));
   const Likelihood& here = pipeline->likelihood();
-  const Likelihood there = here.to(k_cuda);
-  const Templates moved = plain.to(k_cuda);
+  const Likelihood there = here.to(device);
+  const Templates moved = plain.to(device);
   CHECK_THAT(there.log_prob(there.initial(), moved).item<double>(),
              WithinRel(here.log_prob(here.initial(), plain).item<double>(), 1e-12));
   const auto compare = [&](const auto& figure) {
@@ -138,7 +137,7 @@ TEST_CASE("likelihood, fits and losses take templates on a GPU", "[modules][cuda
     CHECK(distance(y, x) < 1e-9);
     x.sum().backward();
     y.sum().backward();
-    CHECK(b.nominal.grad().is_cuda());
+    CHECK(b.nominal.grad().device() == device);
     CHECK(distance(b.nominal.grad(), a.nominal.grad()) < 1e-7);
     CHECK(distance(b.uncertainty.grad(), a.uncertainty.grad()) < 1e-7);
   };
@@ -153,8 +152,7 @@ TEST_CASE("likelihood, fits and losses take templates on a GPU", "[modules][cuda
   });
 }
 
-TEST_CASE("soft histograms on a GPU", "[modules][cuda]") {
-  SLALOM_REQUIRE_CUDA();
+void compare_soft_histograms(const at::Device& device) {
   slalom::RandomStream random(5, 0);
   Tensor x = at::zeros({500}, at::kDouble), w = at::zeros({2, 500}, at::kDouble);
   for (std::int64_t i = 0; i < 500; ++i) {
@@ -170,9 +168,9 @@ TEST_CASE("soft histograms on a GPU", "[modules][cuda]") {
       options.axes[0].bandwidth = 0.05;
       options.axes[0].smearing = {slalom::Kernel::gaussian, flow, reflect};
       slalom::SoftHistogram here(options), there(options);
-      there->to(k_cuda);
-      Tensor a = x.clone().requires_grad_(true), b = x.to(k_cuda).clone().requires_grad_(true);
-      const auto p = here->forward(a, w), q = there->forward(b, w.to(k_cuda));
+      there->to(device);
+      Tensor a = x.clone().requires_grad_(true), b = x.to(device).clone().requires_grad_(true);
+      const auto p = here->forward(a, w), q = there->forward(b, w.to(device));
       CHECK(distance(q.sumw, p.sumw) < 1e-12);
       CHECK(distance(q.sumw2, p.sumw2) < 1e-12);
       CHECK(distance(q.hard.sumw, p.hard.sumw) < 1e-12);
@@ -181,4 +179,54 @@ TEST_CASE("soft histograms on a GPU", "[modules][cuda]") {
       CHECK(distance(b.grad(), a.grad()) < 1e-10);
     }
   }
+}
+
+/// Whether LibTorch refuses to mix devices.
+template <class Function>
+bool is_refused(Function&& function) {
+  try {
+    function();
+  } catch (const c10::Error& error) {
+    return std::string(error.what()).find("same device") != std::string::npos;
+  }
+  return false;
+}
+
+void on_second_devices(void (*compare)(const at::Device&)) {
+  for (const at::Device& device : second_devices()) {
+    INFO("on " << device);
+    compare(device);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("the emulated device refuses what a GPU refuses", "[modules][devices]") {
+  const at::Device device = slalom::test::emulated_device();
+  const Tensor here = at::arange(6, at::kDouble).reshape({2, 3}), there = here.to(device);
+  const std::int64_t before = slalom::test::emulated_kernels();
+  CHECK((there + there).cpu().equal(here + here));
+  CHECK(slalom::test::emulated_kernels() > before);
+  CHECK(is_refused([&] { return there + here; }));
+  CHECK(is_refused([&] { return at::cat({there, here}); }));
+  CHECK(is_refused([&] { return there.matmul(here.t()); }));
+  CHECK((there * at::scalar_tensor(2.0, at::kDouble)).cpu().equal(2.0 * here));
+  // Views share memory, and a tensor of an operation that resizes grows.
+  Tensor column = there.select(1, 1);
+  column.mul_(3.0);
+  CHECK(there[1][1].item<double>() == 12.0);
+  CHECK(
+      there.masked_select(there > 2.0).cpu().equal(at::tensor({3.0, 3.0, 12.0, 5.0}, at::kDouble)));
+}
+
+TEST_CASE("a pipeline gives what it gives on the CPU", "[modules][devices][cuda]") {
+  on_second_devices(compare_pipelines);
+}
+
+TEST_CASE("likelihood, fits and losses take templates of a device", "[modules][devices][cuda]") {
+  on_second_devices(compare_likelihoods);
+}
+
+TEST_CASE("soft histograms give what they give on the CPU", "[modules][devices][cuda]") {
+  on_second_devices(compare_soft_histograms);
 }
