@@ -14,9 +14,12 @@
 
 #include "slalom/core/error.hpp"
 
-/// Compiled twice, with and without wide vectors; the processor picks one when the program starts.
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
-#define SLALOM_VECTORS __attribute__((target_clones("arch=haswell", "default")))
+/// Compiled for several widths of vectors; the processor picks one when the program starts. By
+/// levels: a clone for the name of a processor runs on that processor only.
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && __GNUC__ >= 12
+#define SLALOM_VECTORS __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#elif defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__)
+#define SLALOM_VECTORS __attribute__((target_clones("avx2", "default")))
 #else
 #define SLALOM_VECTORS
 #endif
