@@ -105,6 +105,14 @@ Groups group_parameters(const torch::nn::Module& module, const OptimizerOptions&
 
 bool all_finite(const Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
 
+/// No gradients, so that what gets none does not move. LibTorch 1.13 only sets them to zero, and
+/// Adam goes on by its momentum.
+void clear_gradients(torch::optim::Optimizer& optimizer) {
+  for (torch::optim::OptimizerParamGroup& group : optimizer.param_groups()) {
+    for (Tensor& parameter : group.params()) parameter.mutable_grad() = Tensor();
+  }
+}
+
 }  // namespace
 
 Experiment::State::State(ExperimentOptions given) : options(std::move(given)) {
@@ -513,7 +521,7 @@ Metrics Experiment::advance() {
   State& s = *state_;
   Metrics metrics;
   metrics.learning_rate = s.set_schedules();
-  s.optimizer->zero_grad();
+  clear_gradients(*s.optimizer);
   try {
     metrics.loss = s.backward();
   } catch (const Error& error) {

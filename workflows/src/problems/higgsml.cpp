@@ -9,6 +9,7 @@
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/isnan.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/remainder.h>
 #include <ATen/ops/sigmoid.h>
 #include <ATen/ops/sign.h>
@@ -194,7 +195,9 @@ EventBatch scaled(const EventBatch& events, const Tensor& z) {
                y = event.missing.y - (z - 1.0) * event.tau.y;
   event.missing = {x, y, at::zeros_like(x), root(x * x + y * y)};
   event.missing_pt = event.missing.energy;
-  event.missing_phi = at::atan2(y, x);
+  // Nothing has no direction: phi = 0, and a slope of 0, which LibTorch 1.13 has not by itself.
+  const Tensor none = (x == 0.0) & (y == 0.0);
+  event.missing_phi = at::atan2(y, at::where(none, at::ones_like(x), x));
   event.tau_pt = z * event.tau_pt;
   event.tau = momentum(event.tau_pt, event.tau_eta, event.tau_phi, k_tau_mass);
   Columns changed = derived_from_tau(event);
