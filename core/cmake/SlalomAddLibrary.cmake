@@ -59,18 +59,24 @@ function(slalom_add_library component)
   endif()
 endfunction()
 
-# slalom_precompile(<target>)
+# slalom_precompile(<target> <header>...)
 #
-# LibTorch's headers and nlohmann_json's are read once for the target, not once for each of its files:
-# that is most of the time of compiling them. Not with clang-tidy, which has to see what a file
-# includes itself.
+# Large headers of others are read once for the target, not once for each of its files: that is most of
+# the time of compiling them. Not with clang-tidy, which has to see what a file includes itself.
 function(slalom_precompile target)
   if(NOT SLALOM_PRECOMPILE OR CMAKE_CXX_CLANG_TIDY)
     return()
   endif()
-  target_precompile_headers(
-    ${target}
-    PRIVATE
+  target_precompile_headers(${target} PRIVATE ${ARGN})
+  # gcc 12 takes the standard library's own copies for overflows (gcc.gnu.org/PR105651); precompiled,
+  # its headers no longer count as the system's.
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(${target} PRIVATE -Wno-stringop-overflow -Wno-array-bounds)
+  endif()
+endfunction()
+
+# What files include that use LibTorch.
+set(SLALOM_TORCH_HEADERS
     <algorithm>
     <functional>
     <memory>
@@ -81,12 +87,6 @@ function(slalom_precompile target)
     <torch/nn/pimpl.h>
     <torch/csrc/autograd/custom_function.h>
     <ATen/TensorOperators.h>)
-  # gcc 12 takes the standard library's own copies for overflows (gcc.gnu.org/PR105651); precompiled,
-  # its headers no longer count as the system's.
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(${target} PRIVATE -Wno-stringop-overflow -Wno-array-bounds)
-  endif()
-endfunction()
 
 # slalom_add_program(<name> SOURCES <file>... LIBRARIES <lib>...)
 #

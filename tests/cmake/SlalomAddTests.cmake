@@ -39,12 +39,7 @@ function(slalom_add_tests folder)
       target_link_libraries(${target} PRIVATE ${library})
     endif()
   endforeach()
-  if(TARGET Catch2::Catch2WithMain)
-    target_link_libraries(${target} PRIVATE Catch2::Catch2WithMain)
-  else()
-    target_sources(${target} PRIVATE support/catch_main.cpp)
-    target_link_libraries(${target} PRIVATE Catch2::Catch2)
-  endif()
+  target_link_libraries(${target} PRIVATE slalom_test_main)
   target_include_directories(${target} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
   target_compile_definitions(
     ${target}
@@ -59,11 +54,13 @@ function(slalom_add_tests folder)
   endif()
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   slalom_warnings(${target})
-  if("slalom::modules" IN_LIST arg_LIBRARIES OR "slalom::workflows" IN_LIST arg_LIBRARIES)
-    if(TARGET slalom::modules)
-      slalom_precompile(${target})
-    endif()
+  set(headers <nlohmann/json.hpp>)
+  if(TARGET slalom::modules AND ("slalom::modules" IN_LIST arg_LIBRARIES
+                                 OR "slalom::workflows" IN_LIST arg_LIBRARIES))
+    set(headers ${SLALOM_TORCH_HEADERS})
   endif()
+  slalom_precompile(${target} ${headers} <algorithm> <cmath> <filesystem> <fstream> <functional>
+                    <string> <vector> ${CMAKE_CURRENT_SOURCE_DIR}/support/catch.hpp)
 
   # An entry whose filter finds no test must fail: Catch2 3 does so itself.
   set(strict)
