@@ -10,7 +10,9 @@
 ///                                     forward, backward, Adam; and one on a figure, with five soft
 ///                                     bins for signal and for background nominal, up and down.
 ///                                     Counters: medians of CPU time and of the ratio
-///   aware_step/<network>              in turns a training step on cross entropy of 4096 nominal
+///   pipeline_step/<network>           the same with log sigma as a pipeline, which makes the
+///   copies aware_step/<network>              in turns a training step on cross entropy of 4096
+///   nominal
 ///                                     events, and one that draws a theta for each event, moves
 ///                                     them there and tells the network. The same counters
 #include <ATen/Context.h>
@@ -45,6 +47,7 @@
 #include "slalom/modules/classifier.hpp"
 #include "slalom/modules/criteria.hpp"
 #include "slalom/modules/loss.hpp"
+#include "slalom/modules/pipeline.hpp"
 #include "slalom/modules/soft_histogram.hpp"
 #include "slalom/modules/variations.hpp"
 
@@ -53,7 +56,7 @@ namespace slalom::bench {
 namespace {
 
 /// B bins, signal and background with P histosys.
-ModelSpec histogram_model(std::size_t bins, std::size_t nuisances) {
+Workspace histogram_workspace(std::size_t bins, std::size_t nuisances) {
   RandomStream random(bins, nuisances);
   Json signal = Json::array(), background = Json::array(), modifiers = Json::array();
   for (std::size_t b = 0; b < bins; ++b) {
@@ -84,7 +87,11 @@ ModelSpec histogram_model(std::size_t bins, std::size_t nuisances) {
        {{{"name", "m"}, {"config", {{"poi", "mu"}, {"parameters", Json::array()}}}}}},
       {"observations", {{{"name", "c"}, {"data", background}}}},
       {"version", "1.0.0"}};
-  return make_model_spec(parse_workspace(workspace));
+  return parse_workspace(workspace);
+}
+
+ModelSpec histogram_model(std::size_t bins, std::size_t nuisances) {
+  return make_model_spec(histogram_workspace(bins, nuisances));
 }
 
 std::filesystem::path data_folder() {
@@ -161,6 +168,15 @@ class CrossEntropyStep {
   torch::optim::Adam optimiser_;
 };
 
+SoftHistogram soft_bins() {
+  AxisOptions axis;
+  axis.edges = {0.0, 0.2, 0.4, 0.6, 0.8, 1.0};
+  axis.bandwidth = 0.1;
+  SoftHistogramOptions options;
+  options.axes = {axis};
+  return SoftHistogram(options);
+}
+
 /// One step of training on a figure of merit.
 class FigureStep {
  public:
@@ -171,7 +187,7 @@ class FigureStep {
         loss_(likelihood_, options_of(figure)),
         signal_(likelihood_.systematics().nominal_range("c", "signal")),
         background_(likelihood_.systematics().nominal_range("c", "background")),
-        histogram_(bins()) {
+        histogram_(soft_bins()) {
     for (std::int64_t k = 0; k < 4; ++k) {
       weights_.push_back(at::full({blobs_.n}, (k == 0 ? 20.0 : 100.0) / 2000.0, at::kDouble));
     }
@@ -198,15 +214,6 @@ class FigureStep {
     options.figure = figure;
     return options;
   }
-  static SoftHistogram bins() {
-    AxisOptions axis;
-    axis.edges = {0.0, 0.2, 0.4, 0.6, 0.8, 1.0};
-    axis.bandwidth = 0.1;
-    SoftHistogramOptions options;
-    options.axes = {axis};
-    return SoftHistogram(options);
-  }
-
   Blobs blobs_;
   Mlp mlp_;
   torch::optim::Adam optimiser_;
@@ -215,6 +222,42 @@ class FigureStep {
   Range signal_, background_;
   SoftHistogram histogram_;
   std::vector<at::Tensor> weights_;
+};
+
+/// The same step as a user writes it: a pipeline that makes the shifted copies.
+class PipelineStep {
+ public:
+  explicit PipelineStep(std::int64_t width)
+      : events_(events()),
+        pipeline_(pipeline(width)),
+        optimiser_(pipeline_->parameters(), torch::optim::AdamOptions(1e-3)) {}
+
+  void operator()() {
+    optimiser_.zero_grad();
+    benchmark::DoNotOptimize(pipeline_->backward({events_}));
+    optimiser_.step();
+  }
+
+ private:
+  static EventBatch events() {
+    const Blobs blobs;
+    const at::Tensor features = blobs.features.slice(0, 0, 2 * blobs.n);
+    const at::Tensor is_signal = blobs.labels.slice(0, 0, 2 * blobs.n);
+    return make_events({"x", "y"}, features, (100.0 - 80.0 * is_signal.to(at::kDouble)) / 2000.0,
+                       {}, is_signal, {"background", "signal"});
+  }
+  static Pipeline pipeline(std::int64_t width) {
+    const Mlp mlp = network(width);
+    PipelineOptions options;
+    options.variations = {shift_variation("np0", {"x", "y"}, 1.5)};
+    options.variations[0].processes = {"background"};
+    return Pipeline(histogram_workspace(5, 1), as_classifier(mlp.ptr()), nullptr, soft_bins(),
+                    options);
+  }
+
+  EventBatch events_;
+  Pipeline pipeline_;
+  torch::optim::Adam optimiser_;
 };
 
 /// Milliseconds of this thread.
@@ -330,6 +373,12 @@ void run_step(benchmark::State& state, std::int64_t width, Figure figure) {
   run_in_turns(state, cross_entropy_step, figure_step, "cross_entropy_ms", "figure_ms");
 }
 
+void run_pipeline_step(benchmark::State& state, std::int64_t width) {
+  CrossEntropyStep cross_entropy_step(width);
+  PipelineStep pipeline_step(width);
+  run_in_turns(state, cross_entropy_step, pipeline_step, "cross_entropy_ms", "pipeline_ms");
+}
+
 void run_aware_step(benchmark::State& state, std::int64_t width) {
   AwareStep plain(width, false), aware(width, true);
   run_in_turns(state, plain, aware, "plain_ms", "aware_ms");
@@ -377,6 +426,9 @@ void register_module_benchmarks() {
   }
   for (const std::int64_t width : {64, 1024}) {
     const std::string network_name = "2x" + std::to_string(width);
+    benchmark::RegisterBenchmark(("pipeline_step/" + network_name).c_str(),
+                                 [=](benchmark::State& s) { run_pipeline_step(s, width); })
+        ->Unit(benchmark::kMillisecond);
     for (const Figure figure : {Figure::log_sigma, Figure::log_cls}) {
       benchmark::RegisterBenchmark(
           ("step/" + std::string(name_of(figure)) + "/" + network_name).c_str(),
