@@ -368,13 +368,16 @@ Tensor Experiment::State::value_of(const SumsTerm& term, const Tensor& sums) con
 
 /// \param sums at all points
 Tensor Experiment::State::loss_of(const Tensor& sums, std::int64_t at_step) const {
+  // The statistical model is on the CPU. One way there: with several, gradients would add up in an
+  // order that depends on the threads of the devices.
+  const Tensor here = sums.to(at::kCPU);
   Tensor total = at::zeros({}, at::kDouble);
   for (const SumsTerm& term : terms) {
     const double weight = weight_of(options.loss[term.place], at_step);
     if (weight == 0.0) continue;
     for (const std::int64_t point : term.points) {
       total =
-          total + value_of(term, sums[point]) * (weight / static_cast<double>(term.points.size()));
+          total + value_of(term, here[point]) * (weight / static_cast<double>(term.points.size()));
     }
   }
   return total;
