@@ -10,9 +10,11 @@
 #include "slalom/modules/tensor_files.hpp"
 #include "slalom/workflows/experiment.hpp"
 #include "slalom/workflows/fields.hpp"
+#include "slalom/workflows/problem.hpp"
 #include "support/catch.hpp"
 #include "support/command_line.hpp"
 #include "support/devices.hpp"
+#include "support/fails.hpp"
 
 using namespace slalom;
 using slalom::test::deviation;
@@ -187,7 +189,57 @@ TEST_CASE("inferences on a device", "[workflows][experiment_devices]") {
      "truths": [0.2], "parameters": [{"name": "z", "grid": [-0.6, -0.3, 0, 0.3, 0.6]}]},
     {"name": "unbinned", "observable": "unbinned", "truths": [0.2],
      "parameters": [{"name": "z", "grid": [-0.6, -0.3, 0, 0.3, 0.6]}]}])");
-  on_second_devices([&](const at::Device& device) { compare_experiments(document, device, 1e-5); });
+  Json linear = learning(
+      "nominal", {"summary.type=linear", "classifier.outputs=3", "loss=[{}]", "data.test=20000"});
+  linear["inferences"] = Json::parse(R"([
+    {"name": "pair", "observable": "frozen", "binning": "equal_signal", "slope_bins": 2, "toys": 2,
+     "truths": [0.2], "parameters": [{"name": "z", "grid": [-0.6, -0.3, 0, 0.3, 0.6]}]}])");
+  on_second_devices([&](const at::Device& device) {
+    compare_experiments(document, device, 1e-5);
+    compare_experiments(linear, device, 1e-5);
+  });
+}
+
+TEST_CASE("built-in problems on a device", "[workflows][experiment_devices]") {
+  on_second_devices([](const at::Device& device) {
+    for (const std::string& name : problem_names()) {
+      const Problem problem = make_problem(name);
+      const EventBatch events = problem.events(50, 1);
+      for (const Variation& variation : problem.variations) {
+        CAPTURE(name, variation.name);
+        slalom::test::compare(device, [&](const at::Device& there) {
+          const EventBatch here = events.to(at::kDouble).to(there);
+          std::vector<Tensor> result;
+          // One theta of the CPU, or one for each event.
+          for (const Tensor& theta : {slalom::test::tensor({0.3}),
+                                      (0.3 * slalom::test::sequence(here.size())).to(there)}) {
+            const EventBatch moved = apply_variation(here, variation, theta);
+            result.push_back(moved.features);
+            result.push_back(moved.weights);
+          }
+          if (variation.score) result.push_back(variation.score(here));
+          return result;
+        });
+      }
+      if (!problem.log_ratio) continue;
+      const auto count = static_cast<std::int64_t>(problem.variations.size());
+      slalom::test::compare(device, [&](const at::Device& there) {
+        const Tensor x = slalom::test::leaf(events.features.to(at::kDouble), there),
+                     theta = slalom::test::leaf(0.1 * slalom::test::sequence(count), there);
+        std::vector<Tensor> result =
+            slalom::test::with_gradients(problem.log_ratio(x, theta), {x, theta});
+        result.push_back(problem.log_ratio(x, {}).detach());
+        return result;
+      });
+    }
+  });
+}
+
+TEST_CASE("a GPU that is not here is named", "[workflows][experiment_devices]") {
+  Json document = small_experiment(1);
+  document["device"] = "cuda:63";
+  slalom::test::check_fails(ErrorKind::usage, "/device", "there is no device 'cuda:63'",
+                            [&] { Experiment(read_experiment(document)); });
 }
 
 TEST_CASE("checkpoints of a training on a device", "[workflows][experiment_devices]") {

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <torch/cuda.h>
 #include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
@@ -103,11 +104,21 @@ Groups group_parameters(const torch::nn::Module& module, const OptimizerOptions&
   return result;
 }
 
+/// \throws Error (usage) for a GPU that is not here
+void check_device(const std::string& name) {
+  if (name.rfind("cuda", 0) != 0) return;
+  const auto count = static_cast<int>(torch::cuda::device_count());
+  if (std::max(static_cast<int>(at::Device(name).index()), 0) < count) return;
+  fail(fmt::format("there is no device '{}': LibTorch finds {} of CUDA here", name, count),
+       "/device");
+}
+
 bool all_finite(const Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
 
 }  // namespace
 
 Experiment::State::State(ExperimentOptions given) : options(std::move(given)) {
+  check_device(options.device);
   at::set_num_threads(static_cast<int>(options.threads));
   // Gradients of a network that has learned its lesson are denormal, and slow a hundred times.
   at::globalContext().setFlushDenormal(true);
