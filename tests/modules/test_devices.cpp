@@ -264,6 +264,44 @@ void compare_evaluations(const at::Device& device) {
   }
 }
 
+/// Two axes, a cut on the score and a network that is told theta.
+void compare_told_pipelines(const at::Device& device) {
+  const EventBatch events = blobs(200, 5);
+  compare(
+      device,
+      [&](const at::Device& there) {
+        const slalom::Mlp mlp(slalom::MlpOptions{.inputs = 2,
+                                                 .hidden = {5},
+                                                 .activation = slalom::Activation::silu,
+                                                 .seed = 6,
+                                                 .parameters = {{"z", -1.0, 1.0}},
+                                                 .float64 = true});
+        slalom::SelectionOptions cuts;
+        cuts.cuts = {{.column = "score", .threshold = 0.2, .slope = 8.0}};
+        slalom::SoftHistogramOptions bins;
+        bins.axes = {{.edges = {0.0, 0.5, 1.0}, .bandwidth = 0.1},
+                     {.edges = {-2.0, 0.5, 3.0}, .bandwidth = 0.3}};
+        PipelineOptions options;
+        options.axes = {"score", "y"};
+        options.variations = {slalom::shift_variation("energy_scale", {"x"}, 0.2)};
+        options.variations[0].processes = {"background"};
+        Pipeline pipeline(workspace(), slalom::as_classifier(mlp.ptr()), slalom::Selection(cuts),
+                          slalom::SoftHistogram(bins), options);
+        pipeline->to(there);
+        const Tensor theta = at::tensor({0.3}, at::kDouble).to(there);
+        const slalom::PipelineResult x = pipeline->forward(events.to(there), theta);
+        std::vector<Tensor> result = with_gradients(x.yields, pipeline->parameters());
+        for (const Tensor& g : slalom::gradients(x.loss, pipeline->parameters())) {
+          result.push_back(g);
+        }
+        result.push_back(x.scores.detach());
+        result.push_back(x.efficiency.detach());
+        result.push_back(pipeline->bin_of(events.to(there), theta));
+        return result;
+      },
+      1e-8);
+}
+
 /// Every figure of merit, with the gradient by all templates.
 void compare_figures(const at::Device& device) {
   using slalom::Figure;
@@ -453,6 +491,10 @@ TEST_CASE("several channels, and their mini-batches", "[modules][devices][cuda]"
 
 TEST_CASE("a pipeline is evaluated on a device", "[modules][devices][cuda]") {
   on_second_devices(compare_evaluations);
+}
+
+TEST_CASE("a pipeline that is told theta, with two axes", "[modules][devices][cuda]") {
+  on_second_devices(compare_told_pipelines);
 }
 
 TEST_CASE("every figure of merit on a device", "[modules][devices][cuda]") {
