@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Methods made of several stages, and their trainings, on a second device against the same on the
 // CPU.
-#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
+#include <functional>
 #include <string>
 #include <vector>
 
-#include "slalom/core/random.hpp"
 #include "slalom/modules/adapted_mixture.hpp"
 #include "slalom/modules/calibration.hpp"
 #include "slalom/modules/class_ratio.hpp"

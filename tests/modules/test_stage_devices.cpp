@@ -2,17 +2,14 @@
 // Each differentiable stage on a second device against the same on the CPU, value and gradients.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/sigmoid.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros.h>
+#include <functional>
 #include <string>
 #include <torch/csrc/jit/api/module.h>
 #include <vector>
 
-#include "slalom/core/random.hpp"
 #include "slalom/modules/adversary.hpp"
 #include "slalom/modules/batching.hpp"
 #include "slalom/modules/binning.hpp"
