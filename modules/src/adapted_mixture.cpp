@@ -143,14 +143,15 @@ MinimizeResult fit_adapted(const AdaptedSample& data, const AdaptedSample& refer
               options.kappa <= options.kappa_high,
           "a start of kappa within its bounds expected", k_where);
   const Objective loss = [&](std::span<const double> x, std::span<double> g, std::span<double> h) {
-    const Tensor at_x =
-        to_tensor(std::vector<double>(x.begin(), x.end())).requires_grad_(!g.empty() || !h.empty());
+    const Tensor at_x = to_tensor(std::vector<double>(x.begin(), x.end()))
+                            .to(data.signal.device())
+                            .requires_grad_(!g.empty() || !h.empty());
     const Tensor value =
         adapted_loss(adapted_parameters(at_x, signal, background), data, reference, options.loss);
     const double number = value.item<double>();
     if (!std::isfinite(number)) return k_infinity;
     const auto copy = [](const Tensor& from, std::span<double> to) {
-      const Tensor flat = from.detach().contiguous();
+      const Tensor flat = from.detach().to(at::kCPU).contiguous();
       std::copy_n(flat.data_ptr<double>(), flat.numel(), to.data());
     };
     if (!g.empty()) copy(gradient(value, at_x), g);

@@ -87,7 +87,8 @@ double AveragedYields::backward(const Tensor& yields, const YieldLoss& loss) {
   if (!state_.average.defined()) {
     state_.average = plain.clone();
   } else if (state_.average.sizes() == plain.sizes()) {
-    state_.average = state_.average + rate * (plain - state_.average);
+    const Tensor before = state_.average.to(plain.device());  // a checkpoint's is on the CPU
+    state_.average = before + rate * (plain - before);
   } else {
     throw Error(ErrorKind::usage, "the yields have another shape than before", "batching");
   }

@@ -88,6 +88,11 @@ void check_combination(const RatioCombination& c, std::int64_t classes, std::int
           "a combination with numbers that are not finite", k_where);
 }
 
+/// Where the events' numbers are, in float64.
+RatioCombination moved(const RatioCombination& c, const Tensor& numbers) {
+  return {c.weights.to(numbers.device(), at::kDouble), c.offsets.to(numbers.device(), at::kDouble)};
+}
+
 /// [M, n, C] -> [n, C].
 Tensor combine(const RatioCombination& c, const Tensor& logs) {
   return (logs * c.weights.t().unsqueeze(1)).sum(0) + c.offsets;
@@ -100,15 +105,16 @@ std::vector<double> logistic_fit(const Tensor& design, const Tensor& inside, con
   const Tensor columns = design.contiguous(), rows = columns.t();
   const Objective loss = [&](std::span<const double> x, std::span<double> gradient,
                              std::span<double> hessian) {
-    const Tensor a = to_tensor(std::vector<double>(x.begin(), x.end()));
+    const Tensor a = to_tensor(std::vector<double>(x.begin(), x.end())).to(columns.device());
     const Tensor t = columns.matmul(a), p = at::sigmoid(t);
     if (!gradient.empty()) {
-      const Tensor g = rows.matmul(outside * p - inside * (1.0 - p));
+      const Tensor g = rows.matmul(outside * p - inside * (1.0 - p)).to(at::kCPU);
       std::copy_n(g.data_ptr<double>(), g.numel(), gradient.data());
     }
     if (!hessian.empty()) {
-      const Tensor h =
-          rows.matmul(columns * ((inside + outside) * p * (1.0 - p)).unsqueeze(1)).contiguous();
+      const Tensor h = rows.matmul(columns * ((inside + outside) * p * (1.0 - p)).unsqueeze(1))
+                           .to(at::kCPU)
+                           .contiguous();
       std::copy_n(h.data_ptr<double>(), h.numel(), hessian.data());
     }
     // log_sigmoid(t) - t is log_sigmoid(-t).
@@ -147,7 +153,7 @@ RatioCombination fit_combination(const Tensor& member_log_ratios, const Tensor& 
   const Tensor logs = member_log_ratios.to(at::kDouble);
   const std::int64_t members = logs.size(0), n = logs.size(1), classes = logs.size(2);
   const Tensor outside = reference_weights(labels, classes);
-  RatioCombination result = mean_combination(classes, members);
+  RatioCombination result = moved(mean_combination(classes, members), logs);
   for (std::int64_t k = 0; k < classes; ++k) {
     const Tensor inside = (labels == k).to(at::kDouble) * outside * static_cast<double>(classes);
     const Tensor design = at::cat({logs.select(2, k), at::ones({1, n}, logs.options())}, 0).t();
@@ -167,9 +173,10 @@ RatioCombination calibrate_combination(const RatioCombination& combination,
   check_labelled(member_log_ratios, labels);
   const std::int64_t classes = member_log_ratios.size(2);
   check_combination(combination, classes, member_log_ratios.size(0));
-  const Tensor logs = combine(combination, member_log_ratios.to(at::kDouble));
+  const RatioCombination before = moved(combination, member_log_ratios);
+  const Tensor logs = combine(before, member_log_ratios.to(at::kDouble));
   const Tensor outside = reference_weights(labels, classes);
-  RatioCombination result{combination.weights.clone(), combination.offsets.clone()};
+  RatioCombination result{before.weights.clone(), before.offsets.clone()};
   for (std::int64_t k = 0; k < classes; ++k) {
     const Tensor inside = (labels == k).to(at::kDouble) * outside * static_cast<double>(classes);
     const Tensor t = logs.select(1, k);
@@ -188,8 +195,9 @@ RatioCombination normalise_combination(const RatioCombination& combination,
   const std::int64_t classes = member_log_ratios.size(2);
   check_combination(combination, classes, member_log_ratios.size(0));
   const Tensor weights = at::log(reference_weights(labels, classes)).unsqueeze(1);
-  const Tensor logs = combine(combination, member_log_ratios.to(at::kDouble));
-  return {combination.weights.clone(), combination.offsets - at::logsumexp(logs + weights, {0})};
+  const RatioCombination before = moved(combination, member_log_ratios);
+  const Tensor logs = combine(before, member_log_ratios.to(at::kDouble));
+  return {before.weights.clone(), before.offsets - at::logsumexp(logs + weights, {0})};
 }
 
 RatioCombination cut_combination(const RatioCombination& combination, const Tensor& efficiencies) {
@@ -199,7 +207,8 @@ RatioCombination cut_combination(const RatioCombination& combination, const Tens
               at::isfinite(efficiencies).all().item<bool>(),
           "an efficiency above 0 for each class expected", k_where);
   const Tensor e = efficiencies.to(at::kDouble);
-  return {combination.weights.clone(), combination.offsets + at::log(e.mean() / e)};
+  const RatioCombination before = moved(combination, e);
+  return {before.weights.clone(), before.offsets + at::log(e.mean() / e)};
 }
 
 RatioSubspace ratio_subspace(const Tensor& log_ratios, std::int64_t rank, const Tensor& weights) {
@@ -629,6 +638,7 @@ ClassRatioFit train_class_ratios(const std::vector<Tensor>& events, ClassNetwork
   }
   for (ClassNetwork& member : networks) member->to(at::kDouble);
   result.ratios = ratios_of(networks, network.classes);
+  result.ratios->to(events[0].device());
   return result;
 }
 

@@ -86,7 +86,8 @@ struct Regression {
 
 Regression regression(const Labelled& events, const Tensor& parameters) {
   const std::int64_t terms = parameters.size(0);
-  Regression result{0.0, at::zeros({terms}, at::kDouble), at::zeros({terms, terms}, at::kDouble)};
+  Regression result{0.0, at::zeros({terms}, parameters.options()),
+                    at::zeros({terms, terms}, parameters.options())};
   for (std::int64_t begin = 0; begin < events.size(); begin += k_chunk) {
     const std::int64_t end = std::min(begin + k_chunk, events.size());
     const Tensor f = events.logit.slice(0, begin, end), m = events.basis.slice(0, begin, end),
@@ -126,7 +127,7 @@ Calibration regress(const Labelled& events) {
   constexpr double k_tolerance = 1e-10;  // decrease of the loss that is left
   constexpr double k_separated = 1e-6;   // loss of an event
   const std::int64_t terms = events.basis.size(1);
-  Tensor parameters = at::zeros({2 * terms}, at::kDouble);
+  Tensor parameters = at::zeros({2 * terms}, events.basis.options());
   parameters[0] = 1.0;
   Regression now = regression(events, parameters);
   for (int i = 0; i < k_iterations; ++i) {
@@ -135,7 +136,7 @@ Calibration regress(const Labelled& events) {
     }
     // A little of the unit matrix: polynomials that no event distinguishes stay where they are.
     const double tiny = 1e-12 * at::diag(now.hessian).max().item<double>();
-    const Tensor h = now.hessian + tiny * at::eye(2 * terms, at::kDouble);
+    const Tensor h = now.hessian + tiny * at::eye(2 * terms, parameters.options());
     const Tensor step = at::linalg_solve(h, now.gradient);
     const double decrease = 0.5 * step.dot(now.gradient).item<double>();
     double share = 1.0;
@@ -425,7 +426,7 @@ double calibrate(ParameterisedRatioImpl& ratio, const RatioBatches& batches, std
     check_batch(batch);
     require(batch.theta.defined(), "theta [n, p] of signal events expected", k_where);
     const Tensor m = basis(rows(batch.theta, batch.theta.size(0), ratio.parameters().size()));
-    const Tensor one = at::ones({batch.signal.size(0)}, at::kDouble);
+    const Tensor one = at::ones({batch.signal.size(0)}, m.options());
     logits.insert(logits.end(), {ratio.logit(batch.signal, batch.theta),
                                  ratio.logit(batch.background, batch.theta)});
     basis_of.insert(basis_of.end(), {m, m});
@@ -446,11 +447,11 @@ double calibrate_at(ParameterisedRatioImpl& ratio, const Tensor& theta, const Te
   const at::NoGradGuard no_graph;
   const Tensor s = ratio.logit(signal, theta), b = ratio.logit(background, theta);
   // Both classes the same weight: with more events of one, the offset is moved by what is known.
-  const Tensor one = at::ones({1}, at::kDouble);
+  const Tensor one = at::ones({1}, s.options());
   const double excess = std::log(static_cast<double>(s.size(0)) / static_cast<double>(b.size(0)));
   const Tensor logit = at::cat({s, b}, 0);
   const Calibration found =
-      regress({logit, at::ones({logit.size(0), 1}, at::kDouble),
+      regress({logit, at::ones({logit.size(0), 1}, logit.options()),
                at::cat({one.expand({s.size(0)}), -one.expand({b.size(0)})}, 0)});
   ratio.reset_calibration();
   Tensor slope = ratio.slope().clone(), offset = ratio.offset().clone();
@@ -469,14 +470,15 @@ double normalise(ParameterisedRatioImpl& ratio, const Tensor& background, const 
   require(points > ratio.degree(), "more points than the degree of the calibration expected",
           k_where);
   const at::NoGradGuard no_graph;
-  Tensor w =
-      weights.defined() ? weights.to(at::kDouble) : at::ones({background.size(0)}, at::kDouble);
+  Tensor w = weights.defined()
+                 ? weights.to(at::kDouble)
+                 : at::ones({background.size(0)}, background.options().dtype(at::kDouble));
   w = w / w.sum();
   const Tensor thetas = lattice(ratio.parameters(), points);
   std::vector<double> log_kappa;
   double worst = 0.0;
   for (std::int64_t k = 0; k < thetas.size(0); ++k) {
-    const Tensor f = ratio.logit(background, thetas[k]);
+    const Tensor f = ratio.logit(background, thetas[k].to(background.device()));
     const Tensor log_sum = at::logsumexp(f + at::log(w), {0});
     const Tensor relative = at::exp(f - log_sum) - 1.0;
     worst = std::max(worst, std::sqrt((w * w * relative * relative).sum().item<double>()));

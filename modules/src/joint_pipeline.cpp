@@ -127,19 +127,21 @@ Tensor JointPipelineImpl::part(std::size_t channel, const Tensor& yields) const 
 }
 
 Templates JointPipelineImpl::templates(const Tensor& yields) const {
+  const Tensor here = yields.to(at::kCPU);  // as PipelineImpl::templates()
   Templates t = likelihood().templates();
   for (std::size_t i = 0; i < channels_.size(); ++i) {
-    t = channels_[i]->templates(part(i, yields), t);
+    t = channels_[i]->templates(part(i, here), t);
   }
   if (uses_observed_data(options_.loss)) t.observed = likelihood().templates().observed;
   return t;
 }
 
 Tensor JointPipelineImpl::loss(const Tensor& yields) const {
-  const Templates t = templates(yields);
+  const Tensor here = yields.to(at::kCPU);
+  const Templates t = templates(here);
   Tensor value = options_.objective ? options_.objective(likelihood(), t) : figure_(t);
   for (std::size_t i = 0; i < channels_.size(); ++i) {
-    const Tensor penalty = channels_[i]->penalty(part(i, yields));
+    const Tensor penalty = channels_[i]->penalty(part(i, here));
     if (penalty.defined()) value = value + penalty.to(value.device());
   }
   return value;

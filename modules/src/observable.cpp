@@ -54,7 +54,7 @@ Tensor logits(ClassifierImpl& classifier, const Tensor& features, const Tensor& 
 
 /// Bin of each value among inner edges; a value at an edge is above it.
 Tensor place_of(const Tensor& values, const Tensor& inner) {
-  return at::bucketize(values.contiguous(), inner, false, true);
+  return at::bucketize(values.contiguous(), inner.to(values.device()), false, true);
 }
 
 }  // namespace
@@ -114,10 +114,11 @@ Observable::Observable(Classifier classifier, std::vector<std::string> features,
   pair_ = [classifier = std::move(classifier), names = std::move(features), theta,
            options](const EventBatch& events) -> LogitSlope {
     const Tensor x = features_of(events, names);
+    const Tensor there = theta.defined() ? theta.to(x.device()) : theta;
     if (options.slope_bins > 0) {
-      return logit_and_slope(*classifier.ptr(), x, theta, options.parameter, k_chunk);
+      return logit_and_slope(*classifier.ptr(), x, there, options.parameter, k_chunk);
     }
-    return {logits(*classifier.ptr(), x, theta, k_chunk), {}};
+    return {logits(*classifier.ptr(), x, there, k_chunk), {}};
   };
   make_bins(reference);
 }
@@ -128,7 +129,9 @@ void Observable::make_bins(const EventBatch& reference) {
           k_where);
   if (options_.binning == ScoreBinning::equal_width) {
     const auto bins = static_cast<double>(options_.bins);
-    logit_edges_ = at::logit(at::arange(1, options_.bins, at::TensorOptions(at::kDouble)) / bins);
+    const Tensor places = at::arange(1, options_.bins, at::TensorOptions(at::kDouble));
+    logit_edges_ = at::logit(places / bins);
+    if (reference.features.defined()) logit_edges_ = logit_edges_.to(reference.features.device());
   }
   if (options_.binning == ScoreBinning::equal_signal || options_.slope_bins > 0) {
     take_quantiles(reference);

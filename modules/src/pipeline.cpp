@@ -68,6 +68,10 @@ void check_slopes(const PipelineOptions& options) {
   }
 }
 
+/// Yields beside the statistical model, which is on the CPU. One way there: with several, gradients
+/// would add up in an order that depends on the threads of the devices.
+Tensor on_model(const Tensor& yields) { return yields.to(at::kCPU); }
+
 /// sqrt, with 0 and no derivative where there is nothing.
 Tensor safe_sqrt(const Tensor& x) {
   const Tensor positive = x > 0.0;
@@ -333,10 +337,11 @@ Templates PipelineImpl::templates(const Tensor& yields) const {
 Templates PipelineImpl::templates(const Tensor& yields, const Templates& others) const {
   const Systematics& places = likelihood_.systematics();
   const ModelSpec& spec = likelihood_.spec();
+  const Tensor here = on_model(yields);
   Templates t = others;
   for (std::size_t k = 0; k < samples_.size(); ++k) {
     const SampleSpec& sample = channel_->samples[k];
-    const Tensor of_sample = yields[static_cast<std::int64_t>(k)];
+    const Tensor of_sample = here[static_cast<std::int64_t>(k)];
     const Tensor nominal = of_sample[0][0];
     t.nominal =
         replace_range(t.nominal, places.nominal_range(channel_->name, sample.name), nominal);
@@ -369,9 +374,10 @@ Templates PipelineImpl::templates(const Tensor& yields, const Templates& others)
 }
 
 Tensor PipelineImpl::loss(const Tensor& yields) const {
-  const Templates t = templates(yields);
+  const Tensor here = on_model(yields);
+  const Templates t = templates(here);
   const Tensor value = options_.objective ? options_.objective(likelihood_, t) : figure_(t);
-  const Tensor extra = penalty(yields);
+  const Tensor extra = penalty(here);
   return extra.defined() ? value + extra.to(value.device()) : value;
 }
 

@@ -155,8 +155,8 @@ double score_threshold(const Tensor& scores, double efficiency) {
                   k_where);
   detail::require(efficiency > 0.0 && efficiency < 1.0, "an efficiency between 0 and 1 expected",
                   k_where);
-  const Tensor sorted =
-      std::get<0>(at::sort(scores.to(at::kDouble), 0, /*descending=*/true)).contiguous();
+  const Tensor x = scores.detach().to(at::kCPU, at::kDouble);
+  const Tensor sorted = std::get<0>(at::sort(x, 0, /*descending=*/true)).contiguous();
   const auto n = static_cast<double>(sorted.size(0));
   const auto place = std::clamp<std::int64_t>(std::llround(efficiency * n), 1, sorted.size(0) - 1);
   const auto* score = sorted.data_ptr<double>();

@@ -96,15 +96,15 @@ TwoSampleLogits cross_fitted_logits(const EventBatch& first, const EventBatch& s
   check(first, second, options);
   require(folds > 1, "at least 2 folds expected, found " + std::to_string(folds), k_where);
   require(first.size() >= folds && second.size() >= folds, "fewer events than folds", k_where);
-  TwoSampleLogits result{at::empty({first.size()}, at::kDouble),
-                         at::empty({second.size()}, at::kDouble)};
+  TwoSampleLogits result{at::empty({first.size()}, first.weights.options()),
+                         at::empty({second.size()}, second.weights.options())};
   for (std::int64_t fold = 0; fold < folds; ++fold) {
     const auto rest = [&](const EventBatch& events) {
       return events.select(fold_indices(events.size(), folds, fold, /*complement=*/true));
     };
     const Classifier network = train_two_sample(rest(first), rest(second), options);
     const auto fill = [&](const EventBatch& events, const Tensor& logits) {
-      const Tensor places = fold_indices(events.size(), folds, fold);
+      const Tensor places = fold_indices(events.size(), folds, fold).to(events.features.device());
       logits.index_copy_(0, places, logits_of(network, events.select(places)));
     };
     fill(first, result.first);

@@ -83,6 +83,7 @@ TEST_CASE("bad experiments: one clear message with its place", "[workflows][expe
   fails({"seed=-3"}, "/seed", ">= 0");
   fails({"seed=1.5"}, "/seed", "expected an integer");
   fails({"device=gpu"}, "/device", "expected cpu or cuda");
+  fails({"device=cuda:x"}, "/device", "expected cpu or cuda, got 'cuda:x'");
   fails({"loss=[]"}, "/loss", "at least one term");
   fails({"loss=[{\"term\": \"log_sigm\"}]"}, "/loss/0/term", "did you mean 'log_sigma'");
   fails({"loss=[{\"from\": 5, \"until\": 5}]"}, "/loss/0/until", "more than `from`");

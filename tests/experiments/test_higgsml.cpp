@@ -11,6 +11,7 @@
 #include "slalom/workflows/higgsml.hpp"
 #include "support/catch.hpp"
 #include "support/data.hpp"
+#include "support/devices.hpp"
 #include "support/fails.hpp"
 #include "support/gradients.hpp"
 #include "support/temporary_file.hpp"
@@ -308,4 +309,23 @@ TEST_CASE("the energy scale on the sample", "[experiments][higgsml]") {
     CHECK(distance(moved.column("DER_pt_tot"), events.column("DER_pt_tot")) < 1e-4);
     CHECK(at::isfinite(moved.features).all().item<bool>());
   }
+}
+
+TEST_CASE("a scaled tau on a device", "[experiments][higgsml]") {
+  const EventBatch events = three();
+  slalom::test::on_second_devices([&](const at::Device& device) {
+    slalom::test::compare(device, [&](const at::Device& there) {
+      const Tensor theta = slalom::test::leaf(at_theta(0.7), there),
+                   each = slalom::test::leaf(tensor({0.7, -0.4, 1.1}), there);
+      const Variation scale = tau_energy_scale(0.05);
+      std::vector<Tensor> result = slalom::test::with_gradients(
+          slalom::apply_variation(events.to(there), scale, theta).features, {theta});
+      const EventBatch moved = slalom::apply_variation(events.to(there), scale, each);
+      for (const Tensor& t : slalom::test::with_gradients(moved.features, {each})) {
+        result.push_back(t);
+      }
+      result.push_back(moved.weights.detach());
+      return result;
+    });
+  });
 }

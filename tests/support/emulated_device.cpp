@@ -183,6 +183,17 @@ void resize_kernel(const c10::OperatorHandle& op, Stack* stack) {
   give(op, *stack, self);
 }
 
+/// Of a storage of the device: how tensors are written to files.
+void set_kernel(const c10::OperatorHandle& op, Stack* stack) {
+  const Tensor self = argument(op, *stack, 0).toTensor();
+  c10::TensorImpl* impl = self.unsafeGetTensorImpl();
+  impl->set_storage_keep_dtype(argument(op, *stack, 1).toStorage());
+  impl->set_storage_offset(argument(op, *stack, 2).toInt());
+  impl->set_sizes_and_strides(argument(op, *stack, 3).toIntVector(),
+                              argument(op, *stack, 4).toIntVector());
+  give(op, *stack, self);
+}
+
 /// Between devices, the one operation that may see both.
 void copy_kernel(const c10::OperatorHandle& op, Stack* stack) {
   const Tensor to = argument(op, *stack, 0).toTensor(), from = argument(op, *stack, 1).toTensor();
@@ -348,6 +359,8 @@ TORCH_LIBRARY_IMPL(aten, XPU, library) {
   library.impl("_reshape_alias", torch::CppFunction::makeFromBoxedFunction<&strided_kernel>());
   library.impl("view", torch::CppFunction::makeFromBoxedFunction<&view_kernel>());
   library.impl("resize_", torch::CppFunction::makeFromBoxedFunction<&resize_kernel>());
+  library.impl("set_.source_Storage_storage_offset",
+               torch::CppFunction::makeFromBoxedFunction<&set_kernel>());
   library.impl("copy_", torch::CppFunction::makeFromBoxedFunction<&copy_kernel>());
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /// \file
-/// A second device on any machine: LibTorch's extension backend (`privateuseone`), whose tensors
-/// live in host memory behind addresses that the host cannot read. It behaves as a GPU does where
-/// code can be wrong about devices:
+/// A second device on any machine: LibTorch's key of Intel's GPUs (`xpu:0`, of which there are none
+/// in its builds for the CPU and CUDA), whose tensors live in host memory behind addresses that the
+/// host cannot read. It behaves as a GPU does where code can be wrong about devices:
 ///   * an operation that mixes its tensors with those of the CPU is an error (tensors of one number
 ///     and indices may be on the CPU, as for CUDA);
 ///   * reading its memory from the host (`data_ptr`, accessors) ends the program;

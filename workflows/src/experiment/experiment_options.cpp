@@ -702,11 +702,25 @@ void experiment_fields(Fields& f, ExperimentOptions& options) {
          inference_fields);
 }
 
+namespace {
+
+/// cpu, cuda or cuda with a number; whether it is here is seen when it is needed.
+bool is_device(const std::string& text) {
+  if (text == "cpu") return true;
+  try {
+    return at::Device(text).is_cuda();
+  } catch (const c10::Error&) {
+    return false;
+  }
+}
+
+}  // namespace
+
 ExperimentOptions read_experiment(const Json& document, const std::string& base) {
   ExperimentOptions options;
   options.base = base;
   read_fields(document, "", [&](Fields& fields) { experiment_fields(fields, options); });
-  if (options.device != "cpu" && options.device.rfind("cuda", 0) != 0) {
+  if (!is_device(options.device)) {
     fail("expected cpu or cuda, got '" + options.device + "'", "/device");
   }
   check_data(options);

@@ -91,7 +91,7 @@ Tensor InferenceEvents::network_theta(const std::string& name, double theta) con
   }
   Tensor result = at::zeros({static_cast<std::int64_t>(values.size())}, at::kDouble);
   for (std::size_t p = 0; p < values.size(); ++p) result[static_cast<std::int64_t>(p)] = values[p];
-  return result;
+  return result.to(at::Device(options_.device));
 }
 
 /// Events that quantiles and moments are taken of: some 10^5 of those trained with are enough, and

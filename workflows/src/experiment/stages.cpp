@@ -188,6 +188,12 @@ PipelineOptions pipeline_options(const ExperimentOptions& options,
   return result;
 }
 
+/// On the experiment's device, with edges and thresholds.
+Pipeline moved(Pipeline pipeline, const ExperimentOptions& options) {
+  if (options.device != "cpu") pipeline->to(at::Device(options.device));
+  return pipeline;
+}
+
 SoftHistogram final_histogram(const std::vector<double>& edges) {
   SoftHistogramOptions options;
   options.axes = {AxisOptions{.edges = edges, .bandwidth = 0.0}};
@@ -283,12 +289,14 @@ Pipeline make_pipeline(const ExperimentOptions& options, const ExperimentData& d
   }
   if (summary.type == SummaryKind::softmax) {
     return at_place("/model", [&] {
-      return Pipeline(
-          make_workspace(options, data, variations, summary.bins), classifier, selection,
-          SoftmaxHistogram(SoftmaxHistogramOptions{.temperature = summary.temperature,
-                                                   .annealing = summary.annealing,
-                                                   .straight_through = summary.straight_through}),
-          settings);
+      return moved(
+          Pipeline(make_workspace(options, data, variations, summary.bins), classifier, selection,
+                   SoftmaxHistogram(
+                       SoftmaxHistogramOptions{.temperature = summary.temperature,
+                                               .annealing = summary.annealing,
+                                               .straight_through = summary.straight_through}),
+                   settings),
+          options);
     });
   }
   const SoftHistogram histogram = at_place("/summary", [&] {
@@ -298,8 +306,9 @@ Pipeline make_pipeline(const ExperimentOptions& options, const ExperimentData& d
                                               .straight_through = summary.straight_through});
   });
   return at_place("/model", [&] {
-    return Pipeline(make_workspace(options, data, variations, histogram->bins()), classifier,
-                    selection, histogram, settings);
+    return moved(Pipeline(make_workspace(options, data, variations, histogram->bins()), classifier,
+                          selection, histogram, settings),
+                 options);
   });
 }
 

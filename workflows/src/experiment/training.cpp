@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fmt/format.h>
+#include <torch/cuda.h>
 #include <torch/nn/utils/clip_grad.h>
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
@@ -103,6 +104,15 @@ Groups group_parameters(const torch::nn::Module& module, const OptimizerOptions&
   return result;
 }
 
+/// \throws Error (usage) for a GPU that is not here
+void check_device(const std::string& name) {
+  if (name.rfind("cuda", 0) != 0) return;
+  const auto count = static_cast<int>(torch::cuda::device_count());
+  if (std::max(static_cast<int>(at::Device(name).index()), 0) < count) return;
+  fail(fmt::format("there is no device '{}': LibTorch finds {} of CUDA here", name, count),
+       "/device");
+}
+
 bool all_finite(const Tensor& tensor) { return at::isfinite(tensor).all().item<bool>(); }
 
 /// No gradients, so that what gets none does not move. LibTorch 1.13 only sets them to zero, and
@@ -116,6 +126,7 @@ void clear_gradients(torch::optim::Optimizer& optimizer) {
 }  // namespace
 
 Experiment::State::State(ExperimentOptions given) : options(std::move(given)) {
+  check_device(options.device);
   at::set_num_threads(static_cast<int>(options.threads));
   // Gradients of a network that has learned its lesson are denormal, and slow a hundred times.
   at::globalContext().setFlushDenormal(true);
@@ -376,13 +387,16 @@ Tensor Experiment::State::value_of(const SumsTerm& term, const Tensor& sums) con
 
 /// \param sums at all points
 Tensor Experiment::State::loss_of(const Tensor& sums, std::int64_t at_step) const {
+  // The statistical model is on the CPU. One way there: with several, gradients would add up in an
+  // order that depends on the threads of the devices.
+  const Tensor here = sums.to(at::kCPU);
   Tensor total = at::zeros({}, at::kDouble);
   for (const SumsTerm& term : terms) {
     const double weight = weight_of(options.loss[term.place], at_step);
     if (weight == 0.0) continue;
     for (const std::int64_t point : term.points) {
       total =
-          total + value_of(term, sums[point]) * (weight / static_cast<double>(term.points.size()));
+          total + value_of(term, here[point]) * (weight / static_cast<double>(term.points.size()));
     }
   }
   return total;

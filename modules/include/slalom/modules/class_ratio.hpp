@@ -138,8 +138,9 @@ struct ClassRatioFit {
   std::vector<ClassRatioMember> members;  ///< [M]
 };
 
-/// Trains all members, several at once; the same for any number of threads. All classes have the
-/// same weight, whatever their numbers of events, in bootstrap samples too.
+/// Trains all members on the CPU, several at once; the same for any number of threads. The ratios
+/// go to the device of the events. All classes have the same weight, whatever their numbers of
+/// events, in bootstrap samples too.
 /// \param events [n_k, f] of each class k \param network as make_class_ratios(); its features and
 /// classes are those of the events
 /// \throws Error (usage) for shapes or options, Error (numerical) for events that are not finite or

@@ -115,7 +115,7 @@ class FunctionDensityImpl : public DensityImpl {
 /// Handle of a FunctionDensityImpl; copies share it.
 TORCH_MODULE(FunctionDensity);
 
-/// Standard normal numbers [n, k], float64: row i follows from seed, family and i alone.
+/// Standard normal numbers [n, k], float64, CPU: row i follows from seed, family and i alone.
 Tensor normal_rows(std::int64_t n, std::int64_t k, std::uint64_t seed, std::uint32_t family = 0);
 
 /// Options of train_density(): AdamW, with a rate that rises over the warm-up and falls as a cosine

@@ -25,9 +25,9 @@ struct JointPipelineOptions {
 struct JointPipelineResult {
   Tensor yields;             ///< of all channels one after another, each as Pipeline::yields, flat
   Tensor hard_yields;        ///< the same with hard cuts and bins, no graph
-  Templates templates;       ///< the model's, with soft histograms
+  Templates templates;       ///< the model's, with soft histograms; on the CPU
   Templates hard_templates;  ///< the model's, with hard ones: what is reported
-  Tensor loss;               ///< of the soft templates
+  Tensor loss;               ///< of the soft templates; on the CPU
 };
 
 /// A pipeline for each of several channels. Stages may be shared: parameters() has each once.

@@ -60,9 +60,9 @@ struct PipelineResult {
   Tensor efficiency;  ///< their soft efficiency of cuts [n]; undefined without cuts
   Tensor yields;      ///< sums of weights and of squared weights, [samples, 1 + 2 variations, 2, B]
   Tensor hard_yields;        ///< the same with hard cuts and bins, no graph
-  Templates templates;       ///< the model's, with soft histograms
+  Templates templates;       ///< the model's, with soft histograms; on the CPU
   Templates hard_templates;  ///< the model's, with hard ones: what is reported
-  Tensor loss;               ///< of the soft templates
+  Tensor loss;               ///< of the soft templates; on the CPU
 };
 
 /// A region for PipelineOptions: events with this value in a column.

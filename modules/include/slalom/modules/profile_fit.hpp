@@ -49,7 +49,7 @@ Tensor covariance(const Likelihood& likelihood, const Templates& templates, cons
 Tensor fisher_information(const Likelihood& likelihood, const Templates& templates,
                           const Tensor& parameters);
 
-/// Indices of the parameters that float in a fit and are not at a bound, int64 [F].
+/// Indices of the parameters that float in a fit and are not at a bound, int64 [F], CPU.
 Tensor free_parameters(const FitResult& result);
 
 }  // namespace slalom

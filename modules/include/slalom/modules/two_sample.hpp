@@ -44,7 +44,7 @@ struct TwoSampleLogits {
 TwoSampleLogits cross_fitted_logits(const EventBatch& first, const EventBatch& second,
                                     std::int64_t folds, const TwoSampleOptions& options = {});
 
-/// Places [n] of the events in a fold, or with `complement` of all others.
+/// Places [n] of the events in a fold, or with `complement` of all others; on the CPU.
 Tensor fold_indices(std::int64_t n, std::int64_t folds, std::int64_t fold, bool complement = false);
 
 }  // namespace slalom
