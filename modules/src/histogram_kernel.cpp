@@ -266,6 +266,13 @@ SLALOM_VECTORS bool has_nan(const double* x, Index n) {
   return bad > 0.0;
 }
 
+SLALOM_VECTORS bool all_zero(const double* w, Index n) {
+  double some = 0.0;
+#pragma omp simd reduction(+ : some)
+  for (Index i = 0; i < n; ++i) some += w[i] == 0.0 ? 0.0 : 1.0;
+  return some == 0.0;
+}
+
 [[noreturn]] void refuse_nan(const Tensor& x) {
   throw Error(ErrorKind::numerical,
               std::to_string(at::isnan(x).sum().item<Index>()) + " of " +
@@ -373,6 +380,7 @@ HistogramSums histogram_sums(const HistogramInputs& in) {
     places.find(axis, x, size);
     for (Index r = 0; r < k; ++r) {
       const double* w = data(in.weights) + r * n + first;
+      if (all_zero(w, size)) continue;  // rows of other processes, in events ordered by process
       for (Index l = 0; l < axis.leaks(); ++l) {
         const Sums sums = weighted_sums(w, table.row(l), size);
         Sums& leak = leaks[static_cast<std::size_t>(r * axis.leaks() + l)];
@@ -426,6 +434,7 @@ void histogram_gradients(const HistogramInputs& in, const HistogramSums& cotange
       std::fill_n(slopes.begin(), size, 0.0);
       for (Index r = 0; r < k; ++r) {
         const double* w = data(in.weights) + r * n + first;
+        if (all_zero(w, size)) continue;
         add_value_gradients(axis, table, rows[static_cast<std::size_t>(r)], w, x, size,
                             slopes.data(), out);
       }

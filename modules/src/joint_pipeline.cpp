@@ -136,10 +136,18 @@ Templates JointPipelineImpl::templates(const Tensor& yields) const {
   return t;
 }
 
+Templates JointPipelineImpl::filled_templates(const Tensor& yields) const {
+  Templates t = likelihood().templates();
+  for (std::size_t i = 0; i < channels_.size(); ++i) {
+    t = channels_[i]->filled_templates(part(i, yields), t);
+  }
+  return t;
+}
+
 Tensor JointPipelineImpl::loss(const Tensor& yields) const {
   const Tensor here = yields.to(at::kCPU);
-  const Templates t = templates(here);
-  Tensor value = options_.objective ? options_.objective(likelihood(), t) : figure_(t);
+  Tensor value = options_.objective ? options_.objective(likelihood(), templates(here))
+                                    : figure_(filled_templates(here));
   for (std::size_t i = 0; i < channels_.size(); ++i) {
     const Tensor penalty = channels_[i]->penalty(part(i, here));
     if (penalty.defined()) value = value + penalty.to(value.device());
@@ -148,9 +156,16 @@ Tensor JointPipelineImpl::loss(const Tensor& yields) const {
 }
 
 JointPipelineResult JointPipelineImpl::forward(const EventBatch& events, const Tensor& theta) {
+  check_regions(events);
+  std::vector<Tensor> soft, hard;
+  for (Pipeline& channel : channels_) {
+    const SoftHardYields found = channel->soft_and_hard_yields(events, theta);
+    soft.push_back(found.soft.flatten());
+    hard.push_back(found.hard.flatten());
+  }
   JointPipelineResult result;
-  result.yields = yields(events, theta);
-  result.hard_yields = hard_yields(events, theta);
+  result.yields = at::cat(soft);
+  result.hard_yields = at::cat(hard);
   result.templates = templates(result.yields);
   result.hard_templates = templates(result.hard_yields);
   result.loss = loss(result.yields);

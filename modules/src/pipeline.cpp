@@ -4,6 +4,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/stack.h>
@@ -11,11 +12,13 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "slalom/core/error.hpp"
 #include "slalom/modules/batching.hpp"
 #include "slalom/modules/diagnostics.hpp"
+#include "to_tensor.hpp"
 
 namespace slalom {
 
@@ -78,6 +81,21 @@ Tensor safe_sqrt(const Tensor& x) {
   return at::where(positive, at::sqrt(at::where(positive, x, at::ones_like(x))), at::zeros_like(x));
 }
 
+/// 0 ... n - 1: each element where it is.
+std::vector<std::int64_t> counted(std::int64_t n) {
+  std::vector<std::int64_t> result(static_cast<std::size_t>(n));
+  std::iota(result.begin(), result.end(), 0);
+  return result;
+}
+
+/// A range becomes a row of what comes behind the elements themselves.
+void put_row(std::vector<std::int64_t>& places, const Range& range, std::int64_t row) {
+  const auto all = static_cast<std::int64_t>(places.size());
+  for (std::int64_t b = 0; b < range.size; ++b) {
+    places[static_cast<std::size_t>(range.first + b)] = all + row * range.size + b;
+  }
+}
+
 Tensor of_process(const EventBatch& events, const std::string& name) {
   return events.process == events.process_index(name);
 }
@@ -87,7 +105,21 @@ Tensor of_process(const EventBatch& events, const std::string& name) {
 /// What one set of events becomes.
 struct PipelineImpl::Filled {
   Tensor scores, efficiency;
-  Tensor rows;  // sums of weights and squared weights of each row of weights, [rows, 2, B]
+  Tensor soft, hard;  // sums of weights and squared weights of each row of weights, [rows, 2, B]
+};
+
+/// Where things come from, so that a single operation puts all of them in their places.
+struct PipelineImpl::Places {
+  /// Row of the sums (nominal, by score, of copies) for each sample and column of yields
+  /// [samples (1 + 2 variations)].
+  Tensor rows;
+  /// Elements of nominal, hi and lo templates one after another: element of these as they are, or
+  /// behind them of yields [samples, 1 + 2 variations, B].
+  Tensor templates;
+  /// The same for uncertainties, from errors [samples, B]; undefined: the channel has no staterror.
+  Tensor uncertainty;
+  /// Steps of the columns [1 + 2 variations, 1], 1 for the nominal one; undefined: all are 1.
+  Tensor steps;
 };
 
 std::function<Tensor(const EventBatch&)> column_region(std::string column, double value) {
@@ -155,6 +187,83 @@ void PipelineImpl::prepare() {
     if (used) continue;
     throw Error(ErrorKind::model, "no sample has a histosys for the variation", variation.name);
   }
+  find_places();
+}
+
+void PipelineImpl::find_places() {
+  Places found;
+  found.rows = detail::to_tensor(rows_of_columns());
+  const Systematics& systematics = likelihood_.systematics();
+  const Templates& t = likelihood_.templates();
+  const ModelSpec& spec = likelihood_.spec();
+  const std::int64_t n_nominal = t.nominal.numel(), n_histosys = t.histosys_hi.numel(),
+                     columns = 1 + 2 * static_cast<std::int64_t>(options_.variations.size());
+  std::vector<std::int64_t> templates = counted(n_nominal + 2 * n_histosys),
+                            uncertainty = counted(t.uncertainty.numel());
+  bool any_uncertainty = false;
+  for (std::size_t k = 0; k < samples_.size(); ++k) {
+    const SampleSpec& sample = channel_->samples[k];
+    const auto row = static_cast<std::int64_t>(k);
+    put_row(templates, systematics.nominal_range(channel_->name, sample.name), row * columns);
+    const std::string stat = staterror_of(spec, sample);
+    if (!stat.empty()) {
+      any_uncertainty = true;
+      put_row(uncertainty, systematics.uncertainty_range(channel_->name, sample.name, stat), row);
+    }
+    for (std::size_t v = 0; v < options_.variations.size(); ++v) {
+      const std::string& name = options_.variations[v].name;
+      if (!has_histosys(spec, sample, name)) continue;
+      Range range = systematics.histosys_range(channel_->name, sample.name, name);
+      const std::int64_t up = row * columns + 1 + 2 * static_cast<std::int64_t>(v);
+      range.first += n_nominal;
+      put_row(templates, range, up);
+      range.first += n_histosys;
+      put_row(templates, range, up + 1);
+    }
+  }
+  found.templates = detail::to_tensor(templates);
+  if (any_uncertainty) found.uncertainty = detail::to_tensor(uncertainty);
+  std::vector<double> steps{1.0};
+  for (std::size_t v = 0; v < options_.variations.size(); ++v) {
+    steps.insert(steps.end(), 2, step_of(v));
+  }
+  if (std::any_of(steps.begin(), steps.end(), [](double step) { return step != 1.0; })) {
+    found.steps = detail::to_tensor(steps).unsqueeze(1);
+  }
+  places_ = std::make_shared<const Places>(std::move(found));
+}
+
+std::vector<std::int64_t> PipelineImpl::rows_of_columns() const {
+  const auto n_samples = static_cast<std::int64_t>(samples_.size());
+  std::int64_t scored = n_samples, copied = n_samples;  // next rows
+  for (std::size_t v = 0; v < options_.variations.size(); ++v) {
+    if (by_score(v)) copied += 2 * moving(v);
+  }
+  const std::size_t columns = 1 + 2 * options_.variations.size();
+  std::vector<std::int64_t> result(samples_.size() * columns);
+  for (std::size_t k = 0; k < samples_.size(); ++k) {
+    std::fill_n(result.begin() + static_cast<std::ptrdiff_t>(k * columns), columns,
+                static_cast<std::int64_t>(k));
+  }
+  for (std::size_t v = 0; v < options_.variations.size(); ++v) {
+    std::int64_t place = 0;  // among the samples that move
+    for (std::size_t k = 0; k < samples_.size(); ++k) {
+      if (!concerns(options_.variations[v], samples_[k])) continue;
+      std::int64_t* up = &result[k * columns + 1 + 2 * v];
+      up[0] = by_score(v) ? scored + 2 * place : copied + place;
+      up[1] = by_score(v) ? scored + 2 * place + 1 : copied + moving(v) + place;
+      ++place;
+    }
+    (by_score(v) ? scored : copied) += 2 * moving(v);
+  }
+  return result;
+}
+
+/// How many samples a variation concerns.
+std::int64_t PipelineImpl::moving(std::size_t variation) const {
+  return std::count_if(samples_.begin(), samples_.end(), [&](const std::string& sample) {
+    return concerns(options_.variations[variation], sample);
+  });
 }
 
 bool PipelineImpl::by_score(std::size_t variation) const {
@@ -165,14 +274,23 @@ double PipelineImpl::step_of(std::size_t variation) const {
   return options_.steps.empty() ? options_.step : options_.steps[variation];
 }
 
-/// Weights of each sample's events [samples, n], then, with scores, for each variation by score and
-/// each sample that it concerns, w (1 + step score) and w (1 - step score).
-Tensor PipelineImpl::weight_rows(const EventBatch& events, bool scores) const {
+/// Weights of the events of each of these samples, 0 for all others: [samples, n].
+Tensor PipelineImpl::weights_of(const EventBatch& events,
+                                const std::vector<std::string>& samples) const {
   std::vector<Tensor> rows;
-  for (const std::string& sample : samples_) {
-    rows.push_back(events.weights * of_process(events, sample).to(events.weights.scalar_type()));
+  const Tensor none = at::zeros({}, events.weights.options());
+  for (const std::string& sample : samples) {
+    rows.push_back(at::where(of_process(events, sample), events.weights, none));
   }
-  for (std::size_t v = 0; scores && v < options_.variations.size(); ++v) {
+  return at::stack(rows);
+}
+
+/// Those of all samples, then for each variation by score and each sample that it concerns
+/// w (1 + step score) and w (1 - step score).
+Tensor PipelineImpl::weight_rows(const EventBatch& events) const {
+  const Tensor nominal = weights_of(events, samples_);
+  std::vector<Tensor> rows{nominal};
+  for (std::size_t v = 0; v < options_.variations.size(); ++v) {
     if (!by_score(v)) continue;
     const Variation& variation = options_.variations[v];
     const Tensor score = step_of(v) * variation.score(events).to(at::kDouble);
@@ -181,19 +299,37 @@ Tensor PipelineImpl::weight_rows(const EventBatch& events, bool scores) const {
     }
     for (std::size_t k = 0; k < samples_.size(); ++k) {
       if (!concerns(variation, samples_[k])) continue;
-      const Tensor change = rows[k] * score;
-      rows.push_back(rows[k] + change);
-      rows.push_back(rows[k] - change);
+      const Tensor row = nominal[static_cast<std::int64_t>(k)], change = row * score;
+      rows.push_back(at::stack({row + change, row - change}));
     }
   }
-  return at::stack(rows);
+  return rows.size() == 1 ? nominal : at::cat(rows);
 }
 
-Tensor PipelineImpl::scores_of(const EventBatch& events, const Tensor& theta) {
-  const Tensor features =
-      options_.features.empty() ? events.features : events.matrix(options_.features);
+Tensor PipelineImpl::scores_of(const Tensor& features, const Tensor& theta) {
   return histogram.is_empty() ? classifier->outputs(features, theta)
                               : classifier->forward(features, theta);
+}
+
+/// Of several sets of events, which go through the network together.
+std::vector<Tensor> PipelineImpl::scores_of(const std::vector<EventBatch>& sets,
+                                            const Tensor& theta) {
+  std::vector<Tensor> features;
+  std::vector<std::int64_t> sizes;
+  for (const EventBatch& events : sets) {
+    features.push_back(features_of(events));
+    sizes.push_back(events.size());
+  }
+  if (sets.size() == 1) return {scores_of(features.front(), theta)};
+  return scores_of(at::cat(features), theta).split_with_sizes(sizes);
+}
+
+Tensor PipelineImpl::features_of(const EventBatch& events) const {
+  return options_.features.empty() ? events.features : events.matrix(options_.features);
+}
+
+EventBatch PipelineImpl::in_region(const EventBatch& events) const {
+  return options_.region ? events.select(options_.region(events)) : events;
 }
 
 /// Columns [n, columns], of which "score" is the classifier's.
@@ -209,25 +345,35 @@ std::vector<std::string> PipelineImpl::cut_columns() const {
   return columns;
 }
 
-PipelineImpl::Filled PipelineImpl::fill(const EventBatch& all, const Tensor& theta, bool hard,
-                                        bool scores) {
-  const EventBatch events = options_.region ? all.select(options_.region(all)) : all;
+SoftHistogramResult PipelineImpl::bins_of(const Tensor& values, const Tensor& weights) {
+  return histogram.is_empty() ? softmax_histogram->forward(values, weights)
+                              : histogram->forward(values, weights);
+}
+
+PipelineImpl::Filled PipelineImpl::fill(const EventBatch& events, const Tensor& scores,
+                                        const Tensor& weights, Wanted wanted) {
+  const bool cuts = !selection.is_empty();
   Filled result;
-  result.scores = scores_of(events, theta);
-  Tensor weights = weight_rows(events, scores);
-  if (!selection.is_empty()) {
-    const Tensor values = values_of(events, result.scores, cut_columns());
-    result.efficiency = hard ? selection->hard(values).to(at::kDouble) : selection->forward(values);
-    weights = weights * result.efficiency;
-  }
+  result.scores = scores;
+  const Tensor cut = cuts ? values_of(events, result.scores, cut_columns()) : Tensor();
   const Tensor binned = options_.axes.empty() || histogram.is_empty()
                             ? result.scores
                             : values_of(events, result.scores, options_.axes);
-  const SoftHistogramResult filled = histogram.is_empty()
-                                         ? softmax_histogram->forward(binned, weights)
-                                         : histogram->forward(binned, weights);
-  result.rows = hard ? at::stack({filled.hard.sumw, filled.hard.sumw2}, 1)
-                     : at::stack({filled.sumw, filled.sumw2}, 1);
+  Histogram hard;
+  if (wanted != Wanted::hard) {
+    if (cuts) result.efficiency = selection->forward(cut);
+    const SoftHistogramResult filled =
+        bins_of(binned, cuts ? weights * result.efficiency : weights);
+    result.soft = at::stack({filled.sumw, filled.sumw2}, 1);
+    hard = filled.hard;
+  }
+  if (wanted == Wanted::soft) return result;
+  const at::NoGradGuard no_graph;
+  if (wanted == Wanted::hard || cuts) {
+    const Tensor passed = cuts ? weights * selection->hard(cut).to(at::kDouble) : weights;
+    hard = bins_of(binned.detach(), passed.detach()).hard;
+  }
+  result.hard = at::stack({hard.sumw, hard.sumw2}, 1).detach();
   return result;
 }
 
@@ -235,7 +381,11 @@ PipelineImpl::Filled PipelineImpl::fill(const EventBatch& all, const Tensor& the
 ShiftedEvents PipelineImpl::copies_of(const EventBatch& events, std::size_t variation,
                                       const Tensor& place) const {
   const double step = step_of(variation);
-  if (!place.defined()) return shifted_copies(events, options_.variations[variation], step);
+  if (!place.defined()) {
+    Variation all = options_.variations[variation];
+    all.processes.clear();  // the others are left out already
+    return shifted_copies(events, all, step);
+  }
   const auto moved = [&](double distance) {
     Tensor theta = place.clone();
     theta[static_cast<std::int64_t>(variation)] += distance;
@@ -244,52 +394,61 @@ ShiftedEvents PipelineImpl::copies_of(const EventBatch& events, std::size_t vari
   return {moved(step), moved(-step)};
 }
 
-Tensor PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta, bool hard,
-                                Filled& nominal, const Tensor& place) {
-  const auto n_samples = static_cast<std::int64_t>(samples_.size());
-  nominal = fill(place.defined() ? apply_variations(events, options_.variations, place) : events,
-                 theta, hard, true);
-  const Tensor at_zero = nominal.rows.slice(0, 0, n_samples);
-  std::vector<Tensor> columns{at_zero};
-  std::int64_t next = n_samples;  // row of the next variation by score
+SoftHardYields PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta,
+                                        Wanted wanted, Filled& nominal, const Tensor& place) {
+  std::vector<EventBatch> sets{
+      in_region(place.defined() ? apply_variations(events, options_.variations, place) : events)};
+  std::vector<Tensor> weights{weight_rows(sets.front())};
   for (std::size_t v = 0; v < options_.variations.size(); ++v) {
-    const Variation& variation = options_.variations[v];
-    if (by_score(v)) {
-      std::vector<Tensor> up, down;
-      for (std::int64_t k = 0; k < n_samples; ++k) {
-        const bool moves = concerns(variation, samples_[static_cast<std::size_t>(k)]);
-        up.push_back(nominal.rows[moves ? next++ : k]);
-        down.push_back(nominal.rows[moves ? next++ : k]);
-      }
-      columns.push_back(at::stack(up));
-      columns.push_back(at::stack(down));
-      continue;
-    }
+    if (by_score(v)) continue;
     Tensor mask = at::zeros_like(events.process, at::kBool);
-    Tensor rows = at::zeros_like(at_zero, at::kBool);
-    for (std::size_t k = 0; k < samples_.size(); ++k) {
-      if (!concerns(variation, samples_[k])) continue;
-      mask = mask.logical_or(of_process(events, samples_[k]));
-      rows[static_cast<std::int64_t>(k)].fill_(true);
+    std::vector<std::string> moving;
+    for (const std::string& sample : samples_) {
+      if (!concerns(options_.variations[v], sample)) continue;
+      mask = mask.logical_or(of_process(events, sample));
+      moving.push_back(sample);
     }
     // Only events that move go through the network again.
     const ShiftedEvents copies = copies_of(events.select(mask), v, place);
     for (const EventBatch& copy : {copies.up, copies.down}) {
-      columns.push_back(at::where(rows, fill(copy, theta, hard, false).rows, at_zero));
+      sets.push_back(in_region(copy));
+      weights.push_back(weights_of(sets.back(), moving));
     }
   }
-  return at::stack(columns, 1);
+  const std::vector<Tensor> scores = scores_of(sets, theta);
+  nominal = fill(sets[0], scores[0], weights[0], wanted);
+  std::vector<Tensor> soft{nominal.soft}, hard{nominal.hard};
+  for (std::size_t i = 1; i < sets.size(); ++i) {
+    const Filled filled = fill(sets[i], scores[i], weights[i], wanted);
+    soft.push_back(filled.soft);
+    hard.push_back(filled.hard);
+  }
+  return {nominal.soft.defined() ? columns_of(soft) : Tensor(),
+          nominal.hard.defined() ? columns_of(hard) : Tensor()};
+}
+
+/// Yields [samples, 1 + 2 variations, 2, B] of all rows of sums.
+Tensor PipelineImpl::columns_of(const std::vector<Tensor>& sums) const {
+  const auto n_samples = static_cast<std::int64_t>(samples_.size());
+  const Tensor rows = sums.size() == 1 ? sums.front() : at::cat(sums);
+  return rows.index_select(0, places_->rows.to(rows.device()))
+      .reshape({n_samples, -1, 2, rows.size(2)});
 }
 
 Tensor PipelineImpl::yields(const EventBatch& events, const Tensor& theta) {
   Filled unused;
-  return all_yields(events, theta, false, unused);
+  return all_yields(events, theta, Wanted::soft, unused).soft;
 }
 
 Tensor PipelineImpl::hard_yields(const EventBatch& events, const Tensor& theta) {
   const at::NoGradGuard no_graph;
   Filled unused;
-  return all_yields(events, theta, true, unused);
+  return all_yields(events, theta, Wanted::hard, unused).hard;
+}
+
+SoftHardYields PipelineImpl::soft_and_hard_yields(const EventBatch& events, const Tensor& theta) {
+  Filled unused;
+  return all_yields(events, theta, Wanted::both, unused);
 }
 
 Tensor PipelineImpl::passes(const EventBatch& events, const Tensor& theta) {
@@ -299,13 +458,13 @@ Tensor PipelineImpl::passes(const EventBatch& events, const Tensor& theta) {
   if (selection.is_empty()) return result;
   const std::vector<std::string> columns = cut_columns();
   const bool on_score = std::find(columns.begin(), columns.end(), k_score) != columns.end();
-  const Tensor scores = on_score ? scores_of(events, theta) : Tensor();
+  const Tensor scores = on_score ? scores_of(features_of(events), theta) : Tensor();
   return result.logical_and(selection->hard(values_of(events, scores, columns)) > 0.5);
 }
 
 Tensor PipelineImpl::bin_of(const EventBatch& events, const Tensor& theta) {
   const at::NoGradGuard no_graph;
-  const Tensor scores = scores_of(events, theta);
+  const Tensor scores = scores_of(features_of(events), theta);
   const Tensor place =
       histogram.is_empty()
           ? at::argmax(scores, 1)
@@ -325,58 +484,56 @@ Tensor PipelineImpl::yields_at(const EventBatch& events, const Tensor& place, bo
                 options_.variations[v].name);
   }
   Filled unused;
-  if (!hard) return all_yields(events, theta, false, unused, place);
+  if (!hard) return all_yields(events, theta, Wanted::soft, unused, place).soft;
   const at::NoGradGuard no_graph;
-  return all_yields(events, theta, true, unused, place);
+  return all_yields(events, theta, Wanted::hard, unused, place).hard;
 }
 
 Templates PipelineImpl::templates(const Tensor& yields) const {
   return templates(yields, likelihood_.templates());
 }
 
-Templates PipelineImpl::templates(const Tensor& yields, const Templates& others) const {
-  const Systematics& places = likelihood_.systematics();
-  const ModelSpec& spec = likelihood_.spec();
+Templates PipelineImpl::filled_templates(const Tensor& yields, const Templates& others) const {
   const Tensor here = on_model(yields);
+  Tensor sums = here.select(2, 0);  // [samples, 1 + 2 variations, B]
+  if (places_->steps.defined()) {   // what one standard deviation does
+    const Tensor nominal = sums.slice(1, 0, 1);
+    sums = nominal + (sums - nominal) / places_->steps;
+  }
+  const std::vector<Tensor> parts =
+      at::cat({others.nominal, others.histosys_hi, others.histosys_lo, sums.reshape({-1})})
+          .index_select(0, places_->templates)
+          .split_with_sizes(
+              {others.nominal.numel(), others.histosys_hi.numel(), others.histosys_lo.numel()});
   Templates t = others;
-  for (std::size_t k = 0; k < samples_.size(); ++k) {
-    const SampleSpec& sample = channel_->samples[k];
-    const Tensor of_sample = here[static_cast<std::int64_t>(k)];
-    const Tensor nominal = of_sample[0][0];
-    t.nominal =
-        replace_range(t.nominal, places.nominal_range(channel_->name, sample.name), nominal);
-    const std::string stat = staterror_of(spec, sample);
-    if (!stat.empty()) {
-      t.uncertainty =
-          replace_range(t.uncertainty, places.uncertainty_range(channel_->name, sample.name, stat),
-                        safe_sqrt(of_sample[0][1]));
-    }
-    for (std::size_t v = 0; v < options_.variations.size(); ++v) {
-      const std::string& name = options_.variations[v].name;
-      if (!has_histosys(spec, sample, name)) continue;
-      const Range range = places.histosys_range(channel_->name, sample.name, name);
-      const auto column = static_cast<std::int64_t>(1 + 2 * v);
-      const auto at_one = [&](std::int64_t c) {
-        return nominal + (of_sample[c][0] - nominal) / step_of(v);
-      };
-      t.histosys_hi = replace_range(t.histosys_hi, range, at_one(column));
-      t.histosys_lo = replace_range(t.histosys_lo, range, at_one(column + 1));
-    }
+  t.nominal = parts[0];
+  t.histosys_hi = parts[1];
+  t.histosys_lo = parts[2];
+  if (places_->uncertainty.defined()) {
+    const Tensor errors = safe_sqrt(here.select(1, 0).select(1, 1));
+    t.uncertainty =
+        at::cat({others.uncertainty, errors.reshape({-1})}).index_select(0, places_->uncertainty);
   }
-  if (!uses_observed_data(options_.loss)) {
-    const Tensor expected = places.expected(likelihood_.initial(), t).detach();
-    const Range bins{static_cast<std::int64_t>(channel_->first_bin),
-                     static_cast<std::int64_t>(channel_->n_bins)};
-    t.observed =
-        replace_range(t.observed, bins, expected.slice(0, bins.first, bins.first + bins.size));
-  }
+  return t;
+}
+
+Templates PipelineImpl::templates(const Tensor& yields, const Templates& others) const {
+  Templates t = filled_templates(yields, others);
+  if (uses_observed_data(options_.loss)) return t;
+  const at::NoGradGuard no_graph;
+  const Tensor expected = likelihood_.systematics().expected(likelihood_.initial(), t);
+  const Range bins{static_cast<std::int64_t>(channel_->first_bin),
+                   static_cast<std::int64_t>(channel_->n_bins)};
+  t.observed =
+      replace_range(t.observed, bins, expected.slice(0, bins.first, bins.first + bins.size));
   return t;
 }
 
 Tensor PipelineImpl::loss(const Tensor& yields) const {
   const Tensor here = on_model(yields);
-  const Templates t = templates(here);
-  const Tensor value = options_.objective ? options_.objective(likelihood_, t) : figure_(t);
+  const Tensor value = options_.objective
+                           ? options_.objective(likelihood_, templates(here))
+                           : figure_(filled_templates(here, likelihood_.templates()));
   const Tensor extra = penalty(here);
   return extra.defined() ? value + extra.to(value.device()) : value;
 }
@@ -403,10 +560,11 @@ Tensor PipelineImpl::penalty(const Tensor& yields) const {
 PipelineResult PipelineImpl::forward(const EventBatch& events, const Tensor& theta) {
   PipelineResult result;
   Filled nominal;
-  result.yields = all_yields(events, theta, false, nominal);
+  const SoftHardYields yields = all_yields(events, theta, Wanted::both, nominal);
+  result.yields = yields.soft;
+  result.hard_yields = yields.hard;
   result.scores = nominal.scores;
   result.efficiency = nominal.efficiency;
-  result.hard_yields = hard_yields(events, theta);
   result.templates = templates(result.yields);
   result.hard_templates = templates(result.hard_yields);
   result.loss = loss(result.yields);

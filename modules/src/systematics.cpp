@@ -340,10 +340,14 @@ Tensor Systematics::expected_samples(const Tensor& parameters, const Templates& 
                        t.nominal.index_select(0, x.row_of_histosys), t.histosys_hi, t.histosys_lo);
     rates = rates.index_add(0, x.row_of_histosys, delta);
   }
-  const Tensor kappa =
-      normsys_factor(x.spec.normsys_code, parameters.index_select(0, x.parameter_of_normsys),
-                     t.normsys_hi, t.normsys_lo);
-  const Tensor pool = at::cat({parameters, kappa, at::ones({1}, parameters.options())});
+  std::vector<Tensor> factors{parameters};
+  if (x.parameter_of_normsys.size(0) > 0) {
+    factors.push_back(normsys_factor(x.spec.normsys_code,
+                                     parameters.index_select(0, x.parameter_of_normsys),
+                                     t.normsys_hi, t.normsys_lo));
+  }
+  factors.push_back(at::ones({1}, parameters.options()));
+  const Tensor pool = at::cat(factors);
   if (x.factors_of_sample.size(1) > 0) {
     const Tensor factor = pool.index_select(0, x.factors_of_sample.reshape({-1}))
                               .reshape(x.factors_of_sample.sizes())

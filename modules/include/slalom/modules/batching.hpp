@@ -20,15 +20,15 @@
 /// All functions add gradients to `.grad` of the leaves, as a plain backward pass does.
 namespace slalom {
 
-/// Yields of one batch, a tensor of any shape, the same for all. Called twice for each batch, it
-/// has to give the same numbers: no dropout, no batch normalisation in training mode.
+/// Yields of one batch, a tensor of any shape, the same for all. Called twice for each of several
+/// batches, it has to give the same numbers: no dropout, no batch normalisation in training mode.
 using BatchYields = std::function<Tensor(std::int64_t batch)>;
 /// A scalar loss of the yields.
 using YieldLoss = std::function<Tensor(const Tensor& yields)>;
 
 /// The exact gradient of l(sum_b y_b) with the memory of one batch: yields without graphs, one
 /// derivative of the loss by the yields, and that cotangent back through each batch. What the loss
-/// depends on besides the yields gets its gradient as well.
+/// depends on besides the yields gets its gradient as well. One batch needs one pass.
 /// \param batches > 0, number of batches \returns the loss of all events
 /// \throws Error (usage) for no batches, Error (numerical) if the second pass has other yields than
 ///   the first or the loss is not finite

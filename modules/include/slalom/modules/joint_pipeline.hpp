@@ -68,6 +68,7 @@ class JointPipelineImpl : public torch::nn::Module {
   void check_workspaces() const;
   void check_regions(const EventBatch& events) const;
   Tensor part(std::size_t channel, const Tensor& yields) const;
+  Templates filled_templates(const Tensor& yields) const;
 
   std::vector<Pipeline> channels_;
   JointPipelineOptions options_;

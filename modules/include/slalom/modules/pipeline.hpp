@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -65,6 +66,12 @@ struct PipelineResult {
   Tensor loss;               ///< of the soft templates; on the CPU
 };
 
+/// The same sums over the same events, in two ways.
+struct SoftHardYields {
+  Tensor soft;  ///< PipelineImpl::yields()
+  Tensor hard;  ///< PipelineImpl::hard_yields()
+};
+
 /// A region for PipelineOptions: events with this value in a column.
 std::function<Tensor(const EventBatch&)> column_region(std::string column, double value);
 
@@ -92,6 +99,8 @@ class PipelineImpl : public torch::nn::Module {
   Tensor yields(const EventBatch& events, const Tensor& theta = {});
   /// The same with hard cuts and bins, without a graph.
   Tensor hard_yields(const EventBatch& events, const Tensor& theta = {});
+  /// Both, with each event through the network once.
+  SoftHardYields soft_and_hard_yields(const EventBatch& events, const Tensor& theta = {});
   /// Whether each event is in the region and passes the hard cuts, boolean [n].
   Tensor passes(const EventBatch& events, const Tensor& theta = {});
   /// Bin of each event with hard cuts and bins [n]; -1: it is in none.
@@ -106,6 +115,8 @@ class PipelineImpl : public torch::nn::Module {
   Templates templates(const Tensor& yields) const;
   /// The same with `others` in the places that the channel does not fill.
   Templates templates(const Tensor& yields, const Templates& others) const;
+  /// The same with the observed data of `others`: all that figures of expected data need.
+  Templates filled_templates(const Tensor& yields, const Templates& others) const;
   /// The loss of yields.
   Tensor loss(const Tensor& yields) const;
   /// What PipelineOptions::one_sidedness adds to it; undefined if that is 0.
@@ -139,18 +150,29 @@ class PipelineImpl : public torch::nn::Module {
   SoftmaxHistogram softmax_histogram{nullptr};  ///< or bins of several outputs
 
  private:
+  enum class Wanted { soft, hard, both };
   struct Filled;
+  struct Places;
   void prepare();
+  void find_places();
+  std::vector<std::int64_t> rows_of_columns() const;
+  std::int64_t moving(std::size_t variation) const;
   bool by_score(std::size_t variation) const;
   double step_of(std::size_t variation) const;
-  Tensor weight_rows(const EventBatch& events, bool scores) const;
-  Tensor scores_of(const EventBatch& events, const Tensor& theta);
+  Tensor weights_of(const EventBatch& events, const std::vector<std::string>& samples) const;
+  Tensor weight_rows(const EventBatch& events) const;
+  Tensor scores_of(const Tensor& features, const Tensor& theta);
+  std::vector<Tensor> scores_of(const std::vector<EventBatch>& sets, const Tensor& theta);
+  Tensor features_of(const EventBatch& events) const;
+  EventBatch in_region(const EventBatch& events) const;
   Tensor values_of(const EventBatch& events, const Tensor& scores,
                    const std::vector<std::string>& columns) const;
   std::vector<std::string> cut_columns() const;
-  Filled fill(const EventBatch& events, const Tensor& theta, bool hard, bool scores);
-  Tensor all_yields(const EventBatch& events, const Tensor& theta, bool hard, Filled& nominal,
-                    const Tensor& place = {});
+  SoftHistogramResult bins_of(const Tensor& values, const Tensor& weights);
+  Filled fill(const EventBatch& events, const Tensor& scores, const Tensor& weights, Wanted wanted);
+  SoftHardYields all_yields(const EventBatch& events, const Tensor& theta, Wanted wanted,
+                            Filled& nominal, const Tensor& place = {});
+  Tensor columns_of(const std::vector<Tensor>& sums) const;
   ShiftedEvents copies_of(const EventBatch& events, std::size_t variation,
                           const Tensor& place) const;
 
@@ -160,6 +182,7 @@ class PipelineImpl : public torch::nn::Module {
   ProfileLoss figure_;
   const ChannelSpec* channel_ = nullptr;
   std::vector<std::string> samples_;
+  std::shared_ptr<const Places> places_;
 };
 TORCH_MODULE(Pipeline);  ///< copies share one module
 
