@@ -22,9 +22,11 @@
 
 namespace slalom::test {
 
-/// The emulated one, and a GPU where there is one; says so where there is none.
+/// The emulated one where LibTorch is not built for CUDA, and a GPU where there is one; says so
+/// where there is none.
 inline std::vector<at::Device> second_devices() {
-  std::vector<at::Device> result{emulated_device()};
+  std::vector<at::Device> result;
+  if (has_emulated_device()) result.push_back(emulated_device());
   if (torch::cuda::is_available()) {
     result.emplace_back(at::kCUDA, 0);
   } else {

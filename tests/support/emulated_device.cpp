@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "support/emulated_device.hpp"
 
+#include <ATen/Context.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
@@ -331,9 +332,9 @@ namespace at {
 /// What autograd asks before it runs on an accelerator.
 struct XPUHooks final : XPUHooksInterface {
   void init() const override {}
-  bool hasXPU() const override { return true; }
-  bool isBuilt() const override { return true; }
-  bool isAvailable() const override { return true; }
+  bool hasXPU() const override { return slalom::test::has_emulated_device(); }
+  bool isBuilt() const override { return slalom::test::has_emulated_device(); }
+  bool isAvailable() const override { return slalom::test::has_emulated_device(); }
   bool hasPrimaryContext(DeviceIndex /*index*/) const override { return true; }
   DeviceIndex deviceCount() const override { return 1; }
   DeviceIndex getNumGPUs() const override { return 1; }
@@ -365,6 +366,8 @@ TORCH_LIBRARY_IMPL(aten, XPU, library) {
 }
 
 namespace slalom::test {
+
+bool has_emulated_device() { return !at::globalContext().hasCUDART(); }
 
 at::Device emulated_device() { return k_device; }
 

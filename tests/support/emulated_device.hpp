@@ -16,7 +16,11 @@
 
 namespace slalom::test {
 
-/// The device; made at the first call.
+/// Whether it can be used: not with a LibTorch that is built for CUDA, which allows no other
+/// accelerator beside it.
+bool has_emulated_device();
+
+/// The device.
 at::Device emulated_device();
 
 /// Kernels that ran on it in this process.
