@@ -155,9 +155,14 @@ TEST_CASE("batches that cannot be right are refused", "[modules][batching]") {
   int calls = 0;
   check_fails(slalom::ErrorKind::numerical, "batching", "second pass", [&] {
     slalom::two_pass_backward(
-        1, [&](std::int64_t) { return p.yields(0, 100) * static_cast<double>(++calls); },
+        2, [&](std::int64_t) { return p.yields(0, 100) * static_cast<double>(++calls); },
         &Problem::loss);
   });
+  calls = 0;  // one batch needs no second pass
+  slalom::two_pass_backward(
+      1, [&](std::int64_t) { return p.yields(0, 100) * static_cast<double>(++calls); },
+      &Problem::loss);
+  CHECK(calls == 1);
   check_fails(slalom::ErrorKind::numerical, "batching", "not finite", [&] {
     slalom::naive_backward(p.yields(0, 10), [](const Tensor& y) {
       return y.sum() * std::numeric_limits<double>::infinity();
