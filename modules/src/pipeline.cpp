@@ -306,26 +306,11 @@ Tensor PipelineImpl::weight_rows(const EventBatch& events) const {
   return rows.size() == 1 ? nominal : at::cat(rows);
 }
 
-Tensor PipelineImpl::scores_of(const Tensor& features, const Tensor& theta) {
+Tensor PipelineImpl::scores_of(const EventBatch& events, const Tensor& theta) {
+  const Tensor features =
+      options_.features.empty() ? events.features : events.matrix(options_.features);
   return histogram.is_empty() ? classifier->outputs(features, theta)
                               : classifier->forward(features, theta);
-}
-
-/// Of several sets of events, which go through the network together.
-std::vector<Tensor> PipelineImpl::scores_of(const std::vector<EventBatch>& sets,
-                                            const Tensor& theta) {
-  std::vector<Tensor> features;
-  std::vector<std::int64_t> sizes;
-  for (const EventBatch& events : sets) {
-    features.push_back(features_of(events));
-    sizes.push_back(events.size());
-  }
-  if (sets.size() == 1) return {scores_of(features.front(), theta)};
-  return scores_of(at::cat(features), theta).split_with_sizes(sizes);
-}
-
-Tensor PipelineImpl::features_of(const EventBatch& events) const {
-  return options_.features.empty() ? events.features : events.matrix(options_.features);
 }
 
 EventBatch PipelineImpl::in_region(const EventBatch& events) const {
@@ -350,11 +335,11 @@ SoftHistogramResult PipelineImpl::bins_of(const Tensor& values, const Tensor& we
                               : histogram->forward(values, weights);
 }
 
-PipelineImpl::Filled PipelineImpl::fill(const EventBatch& events, const Tensor& scores,
-                                        const Tensor& weights, Wanted wanted) {
+PipelineImpl::Filled PipelineImpl::fill(const EventBatch& events, const Tensor& weights,
+                                        const Tensor& theta, Wanted wanted) {
   const bool cuts = !selection.is_empty();
   Filled result;
-  result.scores = scores;
+  result.scores = scores_of(events, theta);
   const Tensor cut = cuts ? values_of(events, result.scores, cut_columns()) : Tensor();
   const Tensor binned = options_.axes.empty() || histogram.is_empty()
                             ? result.scores
@@ -396,9 +381,10 @@ ShiftedEvents PipelineImpl::copies_of(const EventBatch& events, std::size_t vari
 
 SoftHardYields PipelineImpl::all_yields(const EventBatch& events, const Tensor& theta,
                                         Wanted wanted, Filled& nominal, const Tensor& place) {
-  std::vector<EventBatch> sets{
-      in_region(place.defined() ? apply_variations(events, options_.variations, place) : events)};
-  std::vector<Tensor> weights{weight_rows(sets.front())};
+  const EventBatch here =
+      in_region(place.defined() ? apply_variations(events, options_.variations, place) : events);
+  nominal = fill(here, weight_rows(here), theta, wanted);
+  std::vector<Tensor> soft{nominal.soft}, hard{nominal.hard};
   for (std::size_t v = 0; v < options_.variations.size(); ++v) {
     if (by_score(v)) continue;
     Tensor mask = at::zeros_like(events.process, at::kBool);
@@ -410,18 +396,12 @@ SoftHardYields PipelineImpl::all_yields(const EventBatch& events, const Tensor& 
     }
     // Only events that move go through the network again.
     const ShiftedEvents copies = copies_of(events.select(mask), v, place);
-    for (const EventBatch& copy : {copies.up, copies.down}) {
-      sets.push_back(in_region(copy));
-      weights.push_back(weights_of(sets.back(), moving));
+    for (const EventBatch& all : {copies.up, copies.down}) {
+      const EventBatch copy = in_region(all);
+      const Filled filled = fill(copy, weights_of(copy, moving), theta, wanted);
+      soft.push_back(filled.soft);
+      hard.push_back(filled.hard);
     }
-  }
-  const std::vector<Tensor> scores = scores_of(sets, theta);
-  nominal = fill(sets[0], scores[0], weights[0], wanted);
-  std::vector<Tensor> soft{nominal.soft}, hard{nominal.hard};
-  for (std::size_t i = 1; i < sets.size(); ++i) {
-    const Filled filled = fill(sets[i], scores[i], weights[i], wanted);
-    soft.push_back(filled.soft);
-    hard.push_back(filled.hard);
   }
   return {nominal.soft.defined() ? columns_of(soft) : Tensor(),
           nominal.hard.defined() ? columns_of(hard) : Tensor()};
@@ -458,13 +438,13 @@ Tensor PipelineImpl::passes(const EventBatch& events, const Tensor& theta) {
   if (selection.is_empty()) return result;
   const std::vector<std::string> columns = cut_columns();
   const bool on_score = std::find(columns.begin(), columns.end(), k_score) != columns.end();
-  const Tensor scores = on_score ? scores_of(features_of(events), theta) : Tensor();
+  const Tensor scores = on_score ? scores_of(events, theta) : Tensor();
   return result.logical_and(selection->hard(values_of(events, scores, columns)) > 0.5);
 }
 
 Tensor PipelineImpl::bin_of(const EventBatch& events, const Tensor& theta) {
   const at::NoGradGuard no_graph;
-  const Tensor scores = scores_of(features_of(events), theta);
+  const Tensor scores = scores_of(events, theta);
   const Tensor place =
       histogram.is_empty()
           ? at::argmax(scores, 1)

@@ -161,9 +161,7 @@ class PipelineImpl : public torch::nn::Module {
   double step_of(std::size_t variation) const;
   Tensor weights_of(const EventBatch& events, const std::vector<std::string>& samples) const;
   Tensor weight_rows(const EventBatch& events) const;
-  Tensor scores_of(const Tensor& features, const Tensor& theta);
-  std::vector<Tensor> scores_of(const std::vector<EventBatch>& sets, const Tensor& theta);
-  Tensor features_of(const EventBatch& events) const;
+  Tensor scores_of(const EventBatch& events, const Tensor& theta);
   EventBatch in_region(const EventBatch& events) const;
   Tensor values_of(const EventBatch& events, const Tensor& scores,
                    const std::vector<std::string>& columns) const;
