@@ -387,18 +387,21 @@ SoftHardYields PipelineImpl::all_yields(const EventBatch& events, const Tensor& 
   std::vector<Tensor> soft{nominal.soft}, hard{nominal.hard};
   for (std::size_t v = 0; v < options_.variations.size(); ++v) {
     if (by_score(v)) continue;
-    Tensor mask = at::zeros_like(events.process, at::kBool);
+    Tensor mask;
     std::vector<std::string> moving;
     for (const std::string& sample : samples_) {
       if (!concerns(options_.variations[v], sample)) continue;
-      mask = mask.logical_or(of_process(events, sample));
+      const Tensor part = of_process(events, sample);
+      mask = mask.defined() ? mask | part : part;
       moving.push_back(sample);
     }
     // Only events that move go through the network again.
     const ShiftedEvents copies = copies_of(events.select(mask), v, place);
     for (const EventBatch& all : {copies.up, copies.down}) {
       const EventBatch copy = in_region(all);
-      const Filled filled = fill(copy, weights_of(copy, moving), theta, wanted);
+      const Tensor weights =
+          moving.size() == 1 ? copy.weights.unsqueeze(0) : weights_of(copy, moving);
+      const Filled filled = fill(copy, weights, theta, wanted);
       soft.push_back(filled.soft);
       hard.push_back(filled.hard);
     }

@@ -2,6 +2,7 @@
 #include "slalom/modules/variations.hpp"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones_like.h>
@@ -9,6 +10,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "check.hpp"
@@ -26,11 +28,21 @@ constexpr const char* k_where = "variations";
 template <class Change>
 EventBatch change_columns(const EventBatch& events, const std::vector<std::string>& columns,
                           const Change& change) {
-  EventBatch result = events;
+  std::map<std::int64_t, Tensor> changed;  // by place
   for (const std::string& name : columns) {
-    result = result.with_column(name, change(result.column(name)));
+    Tensor& column =
+        changed.try_emplace(events.column_index(name), events.column(name)).first->second;
+    column = change(column).to(events.features.scalar_type());
   }
-  return result;
+  std::vector<Tensor> parts;  // of the new table, from left to right
+  std::int64_t next = 0;
+  for (const auto& [place, column] : changed) {
+    if (next < place) parts.push_back(events.features.slice(1, next, place));
+    parts.push_back(column.unsqueeze(1));
+    next = place + 1;
+  }
+  if (next < events.features.size(1)) parts.push_back(events.features.slice(1, next));
+  return events.with_features(at::cat(parts, 1));
 }
 
 /// Whether each event [n] is of these processes.
