@@ -59,7 +59,7 @@ function(slalom_add_library component)
   endif()
 endfunction()
 
-# slalom_precompile(<target> <header>...)
+# slalom_precompile(<target> PRIVATE <header>... | REUSE_FROM <target>)
 #
 # Large headers of others are read once for the target, not once for each of its files: that is most of
 # the time of compiling them. Not with clang-tidy, which has to see what a file includes itself.
@@ -67,7 +67,7 @@ function(slalom_precompile target)
   if(NOT SLALOM_PRECOMPILE OR CMAKE_CXX_CLANG_TIDY)
     return()
   endif()
-  target_precompile_headers(${target} PRIVATE ${ARGN})
+  target_precompile_headers(${target} ${ARGN})
   # gcc 12 takes the standard library's own copies for overflows (gcc.gnu.org/PR105651); precompiled,
   # its headers no longer count as the system's.
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -46,7 +46,8 @@ function(slalom_add_tests folder)
     PRIVATE SLALOM_DATA_DEFAULT="${SLALOM_DATA_DEFAULT}"
             SLALOM_SOURCE_DIR="${PROJECT_SOURCE_DIR}"
             SLALOM_HAS_MODULES=$<TARGET_EXISTS:slalom_modules>
-            SLALOM_HAS_CLI=$<TARGET_EXISTS:slalom_cli>)
+            SLALOM_HAS_CLI=$<TARGET_EXISTS:slalom_cli>
+            $<$<BOOL:${SLALOM_HDF5_FOUND}>:SLALOM_HAVE_HDF5=1>)
   if(TARGET slalom)
     # The program under test, for those who run it as a process.
     target_compile_definitions(${target} PRIVATE SLALOM_EXECUTABLE="$<TARGET_FILE:slalom>")
@@ -54,13 +55,22 @@ function(slalom_add_tests folder)
   endif()
   set_target_properties(${target} PROPERTIES CXX_EXTENSIONS OFF)
   slalom_warnings(${target})
+  set(kind plain)
   set(headers <nlohmann/json.hpp>)
   if(TARGET slalom::modules AND ("slalom::modules" IN_LIST arg_LIBRARIES
                                  OR "slalom::workflows" IN_LIST arg_LIBRARIES))
+    set(kind torch)
     set(headers ${SLALOM_TORCH_HEADERS})
   endif()
-  slalom_precompile(${target} ${headers} <algorithm> <cmath> <filesystem> <fstream> <functional>
-                    <string> <vector> ${CMAKE_CURRENT_SOURCE_DIR}/support/catch.hpp)
+  # All of a kind use those of the first; they have to have the same definitions.
+  get_property(first GLOBAL PROPERTY SLALOM_TEST_HEADERS_${kind})
+  if(first)
+    slalom_precompile(${target} REUSE_FROM ${first})
+  else()
+    set_property(GLOBAL PROPERTY SLALOM_TEST_HEADERS_${kind} ${target})
+    slalom_precompile(${target} PRIVATE ${headers} <algorithm> <cmath> <filesystem> <fstream>
+                      <functional> <string> <vector> ${CMAKE_CURRENT_SOURCE_DIR}/support/catch.hpp)
+  endif()
 
   # An entry whose filter finds no test must fail: Catch2 3 does so itself.
   set(strict)
