@@ -312,9 +312,13 @@ class HostCall {
 void host_kernel(const c10::OperatorHandle& op, Stack* stack) { HostCall(op, *stack).run(); }
 
 /// One stream, in which kernels run as they are called: nothing is ever waited for.
-struct Guard final : c10::impl::NoOpDeviceGuardImpl<k_type> {
+struct Guard final : c10::impl::DeviceGuardImplInterface {
+  c10::DeviceType type() const override { return k_type; }
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
   c10::Device getDevice() const override { return k_device; }
   c10::Device exchangeDevice(c10::Device /*device*/) const override { return k_device; }
+  void setDevice(c10::Device /*device*/) const override {}
+  void uncheckedSetDevice(c10::Device /*device*/) const noexcept override {}
   c10::Stream getStream(c10::Device /*device*/) const noexcept override {
     return c10::Stream(c10::Stream::DEFAULT, k_device);
   }
