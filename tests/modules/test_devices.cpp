@@ -16,6 +16,7 @@
 #include "slalom/modules/diagnostics.hpp"
 #include "slalom/modules/joint_pipeline.hpp"
 #include "slalom/modules/profile_fit.hpp"
+#include "support/blobs.hpp"
 #include "support/catch.hpp"
 #include "support/devices.hpp"
 #include "support/workspaces.hpp"
@@ -28,6 +29,7 @@ using slalom::Likelihood;
 using slalom::Pipeline;
 using slalom::PipelineOptions;
 using slalom::Templates;
+using slalom::test::blobs;
 using slalom::test::compare;
 using slalom::test::compare_numbers;
 using slalom::test::deviation;
@@ -41,20 +43,6 @@ namespace {
 slalom::Workspace workspace() {
   return slalom::parse_workspace(slalom::read_json(std::string(SLALOM_SOURCE_DIR) +
                                                    "/workflows/examples/blobs/workspace.json"));
-}
-
-EventBatch blobs(std::int64_t n, std::uint64_t seed) {
-  slalom::RandomStream random(seed, 0);
-  Tensor x = at::zeros({2 * n, 2}, at::kDouble), w = at::zeros({2 * n}, at::kDouble),
-         process = at::zeros({2 * n}, at::kLong);
-  for (std::int64_t i = 0; i < 2 * n; ++i) {
-    const bool signal = i % 2 == 0;
-    x[i][0] = random.normal() + (signal ? -0.4 : 1.0);
-    x[i][1] = random.normal() + (signal ? 1.0 : 0.3);
-    w[i] = (signal ? 40.0 : 400.0) / static_cast<double>(n);
-    process[i] = signal ? 1 : 0;
-  }
-  return slalom::make_events({"x", "y"}, x, w, {}, process, {"background", "signal"});
 }
 
 /// Network, cut, learnable edges and an energy scale; float64, so that both devices agree.

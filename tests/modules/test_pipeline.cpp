@@ -19,6 +19,7 @@
 #include "slalom/core/json.hpp"
 #include "slalom/core/random.hpp"
 #include "slalom/modules/pipeline.hpp"
+#include "support/blobs.hpp"
 #include "support/catch.hpp"
 #include "support/fails.hpp"
 
@@ -29,6 +30,7 @@ using slalom::EventBatch;
 using slalom::Pipeline;
 using slalom::PipelineOptions;
 using slalom::PipelineResult;
+using slalom::test::blobs;
 
 namespace {
 
@@ -37,21 +39,6 @@ slalom::Workspace workspace(bool with_statistics = true) {
                                             "/workflows/examples/blobs/workspace.json");
   if (!with_statistics) document["channels"][0]["samples"][0]["modifiers"].erase(1);
   return slalom::parse_workspace(document);
-}
-
-/// 40 signal and 400 background events from n simulated ones each; features float64.
-EventBatch blobs(std::int64_t n, std::uint64_t seed) {
-  slalom::RandomStream random(seed, 0);
-  Tensor x = at::zeros({2 * n, 2}, at::kDouble), w = at::zeros({2 * n}, at::kDouble),
-         process = at::zeros({2 * n}, at::kLong);
-  for (std::int64_t i = 0; i < 2 * n; ++i) {
-    const bool signal = i % 2 == 0;
-    x[i][0] = random.normal() + (signal ? -0.4 : 1.0);
-    x[i][1] = random.normal() + (signal ? 1.0 : 0.3);
-    w[i] = (signal ? 40.0 : 400.0) / static_cast<double>(n);
-    process[i] = signal ? 1 : 0;
-  }
-  return slalom::make_events({"x", "y"}, x, w, {}, process, {"background", "signal"});
 }
 
 slalom::Mlp network() {
