@@ -6,7 +6,6 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/zeros.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
@@ -19,8 +18,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
-#include <functional>
-#include <numeric>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,8 +35,7 @@ const c10::Device k_device(k_type, 0);
 
 std::atomic<std::int64_t> kernels{0};
 
-// ---- Memory
-// ---------------------------------------------------------------------------------------
+// --- Memory
 
 // No program may read an address with this bit set (user space of x86-64 and of AArch64).
 constexpr std::uintptr_t k_hidden = std::uintptr_t{1} << 62U;
@@ -74,8 +71,7 @@ Sizes contiguous_strides(const Sizes& size) {
   return stride;
 }
 
-// ---- Tensors
-// --------------------------------------------------------------------------------------
+// --- Tensors
 
 bool is_ours(const Tensor& t) { return t.defined() && t.device().type() == k_type; }
 
@@ -115,8 +111,7 @@ Tensor on_device(const Tensor& t) {
   return result;
 }
 
-// ---- Operations that need the device
-// ----------------------------------------------------------------
+// --- Operations that need the device
 
 /// Argument i of `op` on the stack.
 IValue& argument(const c10::OperatorHandle& op, Stack& stack, std::size_t i) {
@@ -202,8 +197,7 @@ void copy_kernel(const c10::OperatorHandle& op, Stack* stack) {
   give(op, *stack, to);
 }
 
-// ---- Everything else: the kernel of the CPU
-// -----------------------------------------------------------
+// --- Everything else: the kernel of the CPU
 
 /// One call of an operation in terms of the CPU.
 class HostCall {
